@@ -1,0 +1,202 @@
+"""Losses: each one op, from raw scores to the number, so that nothing overflows on the way.
+
+``reduction`` is "mean", "sum" or "none".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.ops.activation import log_softmax, logistic
+from minigrad.ops.registry import Array, Backward, op
+
+
+def _reduce(losses: Array, reduction: str, count: Any = None) -> Array:
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "mean":
+        total = losses.sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return total / total.dtype.type(losses.size if count is None else count)
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _spread(dz: Array, reduction: str, count: Any) -> Array:
+    """The gradient of each single loss."""
+    return dz / dz.dtype.type(count or 1) if reduction == "mean" else dz
+
+
+@op
+def cross_entropy(
+    x: Array,
+    *,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Array, Backward]:
+    """z = mean of -log softmax(x)[target]
+    dx = dz * (softmax(x) - onehot(target)) / N
+
+    x: (C,), (N, C) or (N, C, d1, ...); target: class indices without the class axis, or probabilities in the shape of
+    x. Targets equal to ignore_index do not count. With label smoothing e the one-hot target becomes
+    (1 - e) onehot + e / C (Szegedy et al. 2016).
+    """
+    axis = 0 if x.ndim == 1 else 1
+    if x.ndim == 0:
+        raise ValueError("x needs a class axis: (C,) or (N, C, ...)")
+    classes = x.shape[axis]
+    if target.dtype.kind == "f":
+        wanted, keep = _soft_targets(x, target, axis), None
+    else:
+        wanted, keep = _hard_targets(x, target, axis, ignore_index)
+    if label_smoothing:
+        wanted = wanted * (1 - label_smoothing) + label_smoothing / classes
+    if keep is not None:
+        wanted *= np.expand_dims(keep, axis)
+    scale = None
+    if weight is not None:
+        scale = weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+        wanted = wanted * scale
+    if keep is None:
+        count = max(x.size // max(classes, 1), 1)
+    elif weight is None:
+        count = keep.sum()
+    else:
+        count = np.where(keep, weight[np.where(keep, target, 0)], 0).sum()
+
+    logp, _ = log_softmax(x, axis=axis)
+    with np.errstate(invalid="ignore"):
+        losses = -np.where(wanted == 0, 0, wanted * logp).sum(axis).astype(x.dtype, copy=False)
+    total = wanted.sum(axis, keepdims=True)
+
+    def backward(dz):
+        each = _spread(dz, reduction, count)
+        if reduction == "none":
+            each = np.expand_dims(each, axis)
+        dx = np.exp(logp)
+        dx *= total
+        dx -= wanted
+        dx *= each
+        return (dx,)
+
+    return _reduce(losses, reduction, count), backward
+
+
+def _hard_targets(x: Array, target: Array, axis: int, ignore_index: int) -> tuple[Array, Array]:
+    """One-hot rows in the shape of x, and which targets count."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target must be class indices (integers) or probabilities (floats), got {target.dtype}")
+    expected = x.shape[:axis] + x.shape[axis + 1 :]
+    if target.shape != expected:
+        raise ValueError(f"target must have shape {expected} for x of shape {x.shape}, got {target.shape}")
+    keep = target != ignore_index
+    classes = x.shape[axis]
+    wrong = keep & ((target < 0) | (target >= classes))
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise IndexError(f"target {int(target[where])} at {where} is not one of the {classes} classes (0 to {classes - 1})")
+    wanted = np.zeros_like(x)
+    np.put_along_axis(wanted, np.expand_dims(np.where(keep, target, 0), axis), 1, axis)
+    return wanted, keep
+
+
+def _soft_targets(x: Array, target: Array, axis: int) -> Array:
+    if target.shape != x.shape:
+        raise ValueError(f"target probabilities must have the shape of x, {x.shape}, got {target.shape}")
+    return target.astype(x.dtype, copy=False)
+
+
+@op
+def nll_loss(
+    x: Array, *, target: Array, weight: Array | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> tuple[Array, Backward]:
+    """z = mean of -x[target]
+    dx = -dz * onehot(target) / N
+
+    x: log-probabilities, (C,), (N, C) or (N, C, d1, ...); target: class indices without the class axis.
+    """
+    axis = 0 if x.ndim == 1 else 1
+    if x.ndim == 0:
+        raise ValueError("x needs a class axis: (C,) or (N, C, ...)")
+    wanted, keep = _hard_targets(x, target, axis, ignore_index)
+    wanted *= np.expand_dims(keep, axis)
+    if weight is not None:
+        wanted *= weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    count = wanted.sum()
+    losses = -np.where(wanted == 0, 0, wanted * x).sum(axis)
+
+    def backward(dz):
+        each = _spread(dz, reduction, count)
+        if reduction == "none":
+            each = np.expand_dims(each, axis)
+        return (-wanted * each,)
+
+    return _reduce(losses, reduction, count), backward
+
+
+@op
+def mse_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Backward]:
+    """z = mean of (x - y) ** 2
+    dx = dz * 2 * (x - y) / N
+    dy = -dx
+    """
+    difference = x - y
+
+    def backward(dz):
+        dx = 2 * difference * _spread(dz, reduction, difference.size)
+        return dx, -dx
+
+    return _reduce(difference * difference, reduction), backward
+
+
+@op
+def l1_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Backward]:
+    """z = mean of |x - y|
+    dx = dz * sign(x - y) / N
+    dy = -dx
+    """
+    difference = x - y
+
+    def backward(dz):
+        dx = np.sign(difference) * _spread(dz, reduction, difference.size)
+        return dx, -dx
+
+    return _reduce(np.abs(difference), reduction), backward
+
+
+@op
+def bce_with_logits(
+    x: Array,
+    *,
+    target: Array,
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    reduction: str = "mean",
+) -> tuple[Array, Backward]:
+    """z = mean of -(t * log s + (1 - t) * log(1 - s)), s = sigmoid(x), t the target
+    dx = dz * (s - t) / N
+
+    Positive targets count pos_weight times, each element weight times.
+    """
+    if target.shape != x.shape:
+        raise ValueError(f"target must have the shape of x, {x.shape}, got {target.shape}")
+    tail = np.log1p(np.exp(-np.abs(x)))  # log(1 + exp(-|x|)) never overflows
+    positive = tail + np.maximum(-x, 0)  # -log s
+    negative = tail + np.maximum(x, 0)  # -log(1 - s)
+    up = target if pos_weight is None else target * pos_weight
+    losses = up * positive + (1 - target) * negative
+    if weight is not None:
+        losses = losses * weight
+
+    def backward(dz):
+        s = logistic(x)
+        dx = ((1 - target) * s - up * (1 - s)) * _spread(dz, reduction, x.size)
+        return (dx if weight is None else dx * weight,)
+
+    return _reduce(losses, reduction), backward

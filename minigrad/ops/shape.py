@@ -1,0 +1,174 @@
+"""Ops that move elements and change none: reshape, permute, expand, join, pad, flip.
+
+Where NumPy can, the result is a view of the input's memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.ops.registry import Array, Backward, op
+
+
+@op
+def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
+    """z = x in another shape
+    dx = dz in the shape of x
+    """
+    origin = x.shape
+
+    def backward(dz):
+        return (dz.reshape(origin),)
+
+    return x.reshape(shape), backward
+
+
+@op
+def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
+    """z = x with its axes in the order dims
+    dx = dz with its axes put back
+    """
+    if sorted(d % x.ndim if x.ndim else d for d in dims) != list(range(x.ndim)):
+        raise ValueError(f"dims must name each of the {x.ndim} axes once, got {dims}")
+
+    def backward(dz):
+        return (dz.transpose(np.argsort([d % len(dims) for d in dims])),)
+
+    return x.transpose(dims), backward
+
+
+@op
+def transpose(x: Array, *, axis0: int, axis1: int) -> tuple[Array, Backward]:
+    """z = x with two axes exchanged
+    dx = dz with the same two exchanged
+    """
+
+    def backward(dz):
+        return (dz.swapaxes(axis0, axis1),)
+
+    return x.swapaxes(axis0, axis1), backward
+
+
+@op
+def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Array, Backward]:
+    """z = x without axes of size 1
+    dx = dz with them again
+    """
+    shape = x.shape
+    if axis is not None:  # as in PyTorch, an axis of another size stays
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        axis = tuple(a for a in axes if x.shape[a] == 1)
+
+    def backward(dz):
+        return (dz.reshape(shape),)
+
+    return x.squeeze(axis), backward
+
+
+@op
+def unsqueeze(x: Array, *, axis: int) -> tuple[Array, Backward]:
+    """z = x with a new axis of size 1
+    dx = dz without it
+    """
+
+    def backward(dz):
+        return (dz.squeeze(axis),)
+
+    return np.expand_dims(x, axis), backward
+
+
+@op
+def expand(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
+    """z = x, repeated along its size-1 axes and new ones in front
+    dx = dz, summed over them
+
+    In the shape, -1 keeps the axis as it is.
+    """
+    extra = len(shape) - x.ndim
+    if extra < 0 or any(n == -1 for n in shape[:extra]):
+        raise ValueError(f"cannot expand shape {x.shape} to {tuple(shape)}: give one size per axis, -1 only for its own")
+    shape = tuple(x.shape[i - extra] if n == -1 else n for i, n in enumerate(shape))
+
+    def backward(dz):
+        return (dz,)
+
+    return np.broadcast_to(x, shape), backward
+
+
+@op
+def cat(*xs: Array, axis: int = 0) -> tuple[Array, Backward]:
+    """z = the xs one after the other along an axis
+    dx_i = the part of dz that x_i became
+    """
+    ends = np.cumsum([x.shape[axis] for x in xs])[:-1]
+
+    def backward(dz):
+        return tuple(np.split(dz, ends, axis))
+
+    return np.concatenate(xs, axis), backward
+
+
+@op
+def stack(*xs: Array, axis: int = 0) -> tuple[Array, Backward]:
+    """z = the xs along a new axis
+    dx_i = slice i of dz along it
+    """
+
+    def backward(dz):
+        return tuple(np.moveaxis(dz, axis, 0))
+
+    return np.stack(xs, axis), backward
+
+
+@op
+def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> tuple[Array, Backward]:
+    """z = x with a border of a constant, widths (before, after) for each axis
+    dx = the inside of dz
+
+    A negative width cuts off that many.
+    """
+    if len(widths) != x.ndim:
+        raise ValueError(f"widths for {len(widths)} axes, x has {x.ndim}")
+    for n, (before, after) in zip(x.shape, widths, strict=True):
+        if n + before + after < 0:
+            raise ValueError(f"widths {(before, after)} cut more than the {n} elements there are")
+    kept = tuple(
+        slice(max(0, -before), n - max(0, -after)) for n, (before, after) in zip(x.shape, widths, strict=True)
+    )
+    z = np.full([n + b + a for n, (b, a) in zip(x.shape, widths, strict=True)], value, dtype=x.dtype)
+    inside = tuple(slice(max(0, b), n - max(0, a)) for n, (b, a) in zip(z.shape, widths, strict=True))
+    z[inside] = x[kept]
+    origin = x.shape
+
+    def backward(dz):
+        dx = np.zeros(origin, dtype=dz.dtype)
+        dx[kept] = dz[inside]
+        return (dx,)
+
+    return z, backward
+
+
+@op
+def flip(x: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, Backward]:
+    """z = x back to front along an axis
+    dx = dz back to front along it
+    """
+
+    def backward(dz):
+        return (np.flip(dz, axis),)
+
+    return np.flip(x, axis), backward
+
+
+@op
+def roll(x: Array, *, shifts: Any, axis: Any = None) -> tuple[Array, Backward]:
+    """z = x moved along an axis, what falls off one end comes in at the other
+    dx = dz moved back
+    """
+
+    def backward(dz):
+        return (np.roll(dz, -np.asarray(shifts), axis),)
+
+    return np.roll(x, shifts, axis), backward

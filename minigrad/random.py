@@ -1,0 +1,64 @@
+"""The one source of randomness: every mask, initial weight, batch and sample is drawn from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Generator:
+    """A stream of random numbers: NumPy's PCG64 under the name and methods PyTorch gives it.
+
+    The same seed gives the same numbers on every machine (not PyTorch's numbers).
+    """
+
+    def __init__(self, device: object = "cpu") -> None:
+        self.manual_seed(0)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream that belongs to a seed (any integer)."""
+        self._seed = int(seed)
+        self.numpy = np.random.default_rng(abs(self._seed) * 2 + (self._seed < 0))
+        return self
+
+    def initial_seed(self) -> int:
+        return self._seed
+
+    def get_state(self) -> dict[str, Any]:
+        """The place in the stream, as plain data that goes into JSON."""
+        return {"seed": self._seed, "state": self.numpy.bit_generator.state}
+
+    def set_state(self, state: dict[str, Any]) -> Generator:
+        """Go to a place that ``get_state`` returned."""
+        self._seed = state["seed"]
+        self.numpy.bit_generator.state = state["state"]
+        return self
+
+
+default_generator = Generator()
+
+
+def rng(generator: Generator | None = None) -> np.random.Generator:
+    """The NumPy generator to draw from."""
+    return (default_generator if generator is None else generator).numpy
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed all randomness of the library; returns the generator."""
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """The seed in force (0 unless set)."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The default generator's place in its stream."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put the default generator back to a place ``get_rng_state`` returned."""
+    default_generator.set_state(state)
