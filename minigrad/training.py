@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +190,3 @@ class _interrupts:
     def __exit__(self, *_: object) -> None:
         if self.ours:
             signal.signal(signal.SIGINT, self.before)
-
-
-def count_parameters(model: Module) -> int:
-    """The number of trained numbers, shared ones once."""
-    return sum(p.numel() for p in _unique(model))
-
-
-def _unique(model: Module) -> Iterator[Tensor]:
-    yield from dict.fromkeys(model.parameters())

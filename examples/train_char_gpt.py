@@ -1,0 +1,151 @@
+"""Train a small GPT on characters: real text in, text in its style out.
+
+    python examples/train_char_gpt.py                      the Python language reference, about two minutes
+    python examples/train_char_gpt.py --data my.txt        a text of yours
+    python examples/train_char_gpt.py --resume runs/python-docs.npz
+
+Ctrl-C ends the run after the step in hand and writes the checkpoint; --resume continues it exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import minigrad as mg
+from minigrad import optim
+from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
+from minigrad.training import Trainer
+from models.gpt import GPT, GPTConfig
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
+    parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, numbered if it exists)")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 1500)")
+    parser.add_argument("--batch-size", type=positive_int, default=12)
+    parser.add_argument("--block-size", type=positive_int, default=64, help="context length in characters")
+    parser.add_argument("--n-layer", type=positive_int, default=4)
+    parser.add_argument("--n-head", type=positive_int, default=4)
+    parser.add_argument("--n-embd", type=positive_int, default=128, help="channels; a multiple of --n-head")
+    parser.add_argument("--dropout", type=natural_float, default=0.0)
+    parser.add_argument("--lr", type=natural_float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--min-lr", type=natural_float, default=1e-4, help="learning rate at the end")
+    parser.add_argument("--warmup", type=natural_int, default=100, help="steps until the highest learning rate")
+    parser.add_argument("--beta2", type=natural_float, default=0.99)
+    parser.add_argument("--weight-decay", type=natural_float, default=0.1)
+    parser.add_argument("--grad-clip", type=natural_float, default=1.0, help="largest gradient norm; 0 for no limit")
+    parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
+    parser.add_argument("--eval-batches", type=positive_int, default=40, help="batches in a validation")
+    parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
+    parser.add_argument("--sample", type=natural_int, default=400, help="characters to sample at the start and the end")
+    parser.add_argument("--seed", type=int, default=1337)
+    return parser.parse_args()
+
+
+def make_optimizer(model: GPT, settings: dict[str, Any]) -> optim.AdamW:
+    """AdamW with weight decay on matrices alone: biases and norms are left to themselves."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings["weight_decay"]},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return optim.AdamW(groups, lr=settings["lr"], betas=(0.9, settings["beta2"]))
+
+
+def sample(model: GPT, tokenizer: CharTokenizer, length: int) -> str:
+    """Characters after a line break, drawn at temperature 0.8 with a seed of their own."""
+    start = "\n" if "\n" in tokenizer.characters else tokenizer.characters[0]
+    ids = mg.tensor(tokenizer.encode(start)).view(1, -1)
+    drawn = model.generate(ids, length, temperature=0.8, generator=mg.Generator().manual_seed(1))
+    return tokenizer.decode(drawn[0].numpy()[1:])
+
+
+def show(title: str, text: str) -> None:
+    print(f"--- {title} ---\n{text}\n")
+
+
+def main() -> int:
+    args = arguments()
+    if args.resume:
+        checkpoint = mg.load(args.resume)
+        if not isinstance(checkpoint, dict) or "settings" not in checkpoint:
+            raise ValueError(f"{args.resume} is not a checkpoint of this script")
+        settings = checkpoint["settings"]
+        tokenizer = CharTokenizer.from_state_dict(checkpoint["tokenizer"])
+        out = args.resume
+    else:
+        checkpoint = None
+        settings = {key: value for key, value in vars(args).items() if key not in ("resume", "out", "steps")}
+        settings["steps"] = 1500
+        name = Path(args.data).stem or "run"
+        out = args.out or fresh_path(Path("runs") / f"{name}.npz")
+        if out.exists():
+            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
+    if args.steps is not None:
+        settings["steps"] = args.steps
+    if out.suffix != ".npz":
+        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
+
+    text = load_text(settings["data"])
+    if checkpoint is None:
+        tokenizer = CharTokenizer.from_text(text)
+    train_ids, val_ids = split(tokenizer.encode(text), 0.1)
+    config = GPTConfig(
+        vocab_size=tokenizer.vocab_size,
+        **{key: settings[key] for key in ("block_size", "n_layer", "n_head", "n_embd", "dropout")},
+    )
+    batches = RandomBatches(
+        train_ids, settings["batch_size"], config.block_size, mg.Generator().manual_seed(settings["seed"])
+    )
+    windows = eval_windows(val_ids, settings["batch_size"], config.block_size, settings["eval_batches"])
+
+    mg.manual_seed(settings["seed"])
+    model = GPT(config)
+    optimizer = make_optimizer(model, settings)
+    schedule = optim.lr_scheduler.CosineWarmup(optimizer, settings["warmup"], settings["steps"], settings["min_lr"])
+    trainer = Trainer(
+        model,
+        optimizer,
+        schedule,
+        batches,
+        lambda model, x, y: model(x, y)[1],
+        grad_clip=settings["grad_clip"],
+        extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+    )
+    if checkpoint is not None:
+        trainer.load_state_dict(checkpoint)
+
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{settings['data']}: {len(text):,} characters, {tokenizer.vocab_size} different; {parameters:,} parameters")
+    guesses = guessing_baselines(train_ids, val_ids, tokenizer.vocab_size)
+    print("validation loss (nats per character) of guessing: " + ", ".join(f"{k} {v:.3f}" for k, v in guesses.items()))
+    if args.sample and checkpoint is None:
+        show("before training", sample(model, tokenizer, min(args.sample, 200)))
+
+    finished = trainer.fit(
+        settings["steps"],
+        windows=windows,
+        eval_every=settings["eval_every"],
+        checkpoint=out,
+        save_every=args.save_every,
+        curve=out.with_suffix(".csv"),
+    )
+    if not finished:
+        print(f"stopped at step {trainer.step}; continue with: python examples/train_char_gpt.py --resume {out}")
+        return 130
+    if args.sample:
+        show(f"after {trainer.step} steps", sample(model, tokenizer, args.sample))
+    final = trainer.history[-1]["val_loss"] if trainer.history else trainer.evaluate(windows)
+    print(f"validation loss {final:.3f}; checkpoint {out}, curve {out.with_suffix('.csv')}")
+    if settings["steps"] >= 500:
+        assert final < guesses["bigram"], f"a trained GPT must beat bigram guessing, {final} >= {guesses['bigram']}"
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

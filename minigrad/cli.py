@@ -1,0 +1,61 @@
+"""What every command line here shares: mistakes of the user end in one line and exit status 2, never a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Call main and exit with its status; expected errors are printed in one line, with exit status 2."""
+    try:
+        status = main() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:  # the reader (head, less) left
+        sys.stderr.close()
+        status = 0
+    except (ValueError, OSError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        print(f"error: {text}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def positive_int(text: str) -> int:
+    """For argparse: an integer of at least 1."""
+    return _number(text, int, 1, "an integer of at least 1")
+
+
+def natural_int(text: str) -> int:
+    """For argparse: an integer of at least 0."""
+    return _number(text, int, 0, "an integer of at least 0")
+
+
+def natural_float(text: str) -> float:
+    """For argparse: a number of at least 0."""
+    return _number(text, float, 0, "a number of at least 0")
+
+
+def _number(text: str, kind: Callable[[str], float], lowest: float, wanted: str):  # type: ignore[no-untyped-def]
+    try:
+        value = kind(text)
+    except ValueError:
+        value = lowest - 1
+    if not lowest <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+def fresh_path(path: Path) -> Path:
+    """The path itself, or with -2, -3, ... before the ending where files of that name exist."""
+    candidate, n = path, 1
+    while candidate.exists():
+        n += 1
+        candidate = path.with_name(f"{path.stem}-{n}{path.suffix}")
+    return candidate
