@@ -1,6 +1,6 @@
 """Continue a prompt with a trained character GPT.
 
-    python examples/sample.py runs/python-docs.npz --prompt "The class " --temperature 0.8 --top-k 20
+python examples/sample.py runs/python-docs.npz --prompt "The class " --temperature 0.8 --top-k 20
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from minigrad.data import CharTokenizer
+
 import minigrad as mg
 from minigrad.cli import natural_float, natural_int, positive_int, run
-from minigrad.data import CharTokenizer
 from models.gpt import GPT, GPTConfig
 
 

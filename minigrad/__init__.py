@@ -40,7 +40,7 @@ from minigrad.tensor import int64 as long
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "CheckpointError", "Function", "Generator", "Tensor", "apply", "as_tensor", "autograd", "bool", "default_generator",
     "detect_anomaly", "double", "enable_grad", "float", "float16", "float32", "float64", "functions",
     "get_default_dtype", "get_rng_state", "half", "inference_mode", "initial_seed", "int", "int8", "int16", "int32",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,7 +53,9 @@ def grad(
     handles = []
     for x in wanted:
         if not x.requires_grad:
-            raise RuntimeError("grad: an input does not require a gradient; call requires_grad_() on it before using it")
+            raise RuntimeError(
+                "grad: an input does not require a gradient; call requires_grad_() on it before using it"
+            )
         if x.grad_fn is not None:
             node = x.grad_fn
             handles.append(x.register_hook(lambda dz, node=node: take(node, dz.copy()), raw=True))
@@ -68,7 +69,9 @@ def grad(
     arrays = [found.get(x.grad_fn if x.grad_fn is not None else x) for x in wanted]
     missing = [i for i, a in enumerate(arrays) if a is None]
     if missing and not allow_unused:
-        raise RuntimeError(f"grad: the outputs do not depend on input {missing[0]}; allow_unused=True gives None for it")
+        raise RuntimeError(
+            f"grad: the outputs do not depend on input {missing[0]}; allow_unused=True gives None for it"
+        )
     return tuple(None if a is None else Tensor(a) for a in arrays)
 
 
@@ -188,6 +191,11 @@ class Function:
     Both work on tensors, outside the graph; backward returns one gradient (or None) per argument of forward.
     """
 
+    _op: Callable[..., Any]
+
+    def __init_subclass__(cls) -> None:
+        cls._op = staticmethod(_op_of(cls))
+
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensor:
         raise NotImplementedError("write forward(ctx, *args) as a static method")
@@ -201,10 +209,9 @@ class Function:
         ctx = Context()
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         plain = [a.detach() if isinstance(a, Tensor) else a for a in args]
-        return apply(_op_of(cls), *args, function=cls, ctx=ctx, args=plain)
+        return apply(cls._op, *args, function=cls, ctx=ctx, args=plain)
 
 
-@functools.cache
 def _op_of(function: type[Function]) -> Callable[..., Any]:
     """A Function in the form of an op, under its own name and docstring."""
 

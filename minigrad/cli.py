@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -42,7 +43,7 @@ def natural_float(text: str) -> float:
     return _number(text, float, 0, "a number of at least 0")
 
 
-def _number(text: str, kind: Callable[[str], float], lowest: float, wanted: str):  # type: ignore[no-untyped-def]
+def _number(text: str, kind: Callable[[str], Any], lowest: float, wanted: str) -> Any:
     try:
         value = kind(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device
     start, end = (0, start) if end is None else (start, end)
     given = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
     if dtype is None:
-        dtype = np.int64 if all(isinstance(v, int) for v in given) else get_default_dtype()
+        dtype = np.int64 if builtins.all(isinstance(v, int) for v in given) else get_default_dtype()
     return Tensor(np.arange(*given).astype(dtype, copy=False))
 
 
@@ -208,7 +209,15 @@ isnan, isinf, isfinite, sign, floor, ceil, round = (
 )  # fmt: skip
 any, all, numel, is_floating_point = Tensor.any, Tensor.all, Tensor.numel, Tensor.is_floating_point
 
-__all__ = [name for name in dir() if not name.startswith("_") and callable(globals()[name])
-           and name not in ("Any", "Sequence", "Generator", "Tensor", "apply", "as_tensor", "rng",
-                            "get_default_dtype", "result_type")]  # fmt: skip
-__all__ += ["result_type", "where"]
+__all__ = [
+    "abs", "add", "all", "allclose", "amax", "amin", "any", "arange", "argmax", "argmin", "argsort", "bmm", "cat",
+    "ceil", "chunk", "clamp", "clone", "concat", "concatenate", "cos", "cumsum", "div", "dot", "einsum", "empty",
+    "empty_like", "eq", "equal", "exp", "eye", "flatten", "flip", "floor", "from_numpy", "full", "full_like",
+    "gather", "ge", "gt", "index_select", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan", "le",
+    "linspace", "log", "log_softmax", "logsumexp", "lt", "masked_fill", "masked_select", "matmul", "max", "maximum",
+    "mean", "min", "minimum", "mm", "mul", "multinomial", "narrow", "ne", "neg", "nonzero", "norm", "numel", "ones",
+    "ones_like", "outer", "permute", "pow", "prod", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "relu", "reshape", "result_type", "roll", "round", "rsqrt", "sigmoid", "sign", "sin", "softmax",
+    "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "sum", "t", "tanh", "topk", "transpose",
+    "tril", "triu", "unbind", "unsqueeze", "var", "where", "zeros", "zeros_like",
+]  # fmt: skip

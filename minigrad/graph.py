@@ -22,9 +22,13 @@ _clock = itertools.count(1)  # one tick for each node made and each array writte
 class Leaf(Protocol):
     """What ends the walk: something with a gradient of its own, such as a parameter."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
     hooks: list[Hook] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
     def receive(self, dz: Array) -> None:
         """Add a contribution, an array that nobody else holds, to the gradient."""
@@ -292,7 +296,7 @@ note_write = _writes.note
 
 def saved_arrays(node: Node) -> dict[str, Array]:
     """The arrays a node's backward holds, by the names its op gives them."""
-    function = node.backward
+    function: Any = node.backward
     closure = getattr(function, "__closure__", None) or ()
     found: dict[str, Array] = {}
     for name, cell in zip(function.__code__.co_freevars if closure else (), closure, strict=True):

@@ -65,7 +65,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         tracked = False
         parents: list[Any] = []
         for x in inputs:
-            parent = None
+            parent: Any = None
             if isinstance(x, Tensor):
                 if x._node is not None:
                     parent = x._node
@@ -315,7 +315,9 @@ class Tensor:
     def item(self) -> Any:
         """The one number in it, as a Python number."""
         if self.numel() != 1:
-            raise ValueError(f"item() needs exactly one element, this has shape {self.shape}: index it, or use tolist()")
+            raise ValueError(
+                f"item() needs exactly one element, this has shape {self.shape}: index it, or use tolist()"
+            )
         return self._array.item()
 
     def tolist(self) -> Any:
@@ -967,13 +969,12 @@ def _floating(x: Tensor) -> Tensor:
 
 def _binary(op: Op, x: Any, y: Any, *, floating: bool = False, **constants: Any) -> Tensor:
     """Apply an op to two operands after PyTorch's dtype promotion."""
-    if isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype:
-        if not floating or x._array.dtype.kind == "f":
+    dx = x._array.dtype if isinstance(x, Tensor) else None
+    dy = y._array.dtype if isinstance(y, Tensor) else None
+    if dx is dy or type(y) in _NUMBERS or type(x) in _NUMBERS:  # NumPy keeps the dtype of an array beside a number
+        dtype = dx or dy
+        if dtype is not None and dtype.kind == "f":
             return apply(op, x, y, **constants)
-    elif isinstance(x, Tensor) and x._array.dtype.kind == "f" and type(y) in (float, int, bool):
-        return apply(op, x, y, **constants)
-    elif isinstance(y, Tensor) and y._array.dtype.kind == "f" and type(x) in (float, int, bool):
-        return apply(op, x, y, **constants)
     dtype = result_type(x, y)
     if floating and dtype.kind != "f":
         dtype = _Settings.default_dtype
@@ -1015,6 +1016,7 @@ def result_type(x: Any, y: Any) -> np.dtype[Any]:
     return np.promote_types(dtype_x, dtype_y)
 
 
+_NUMBERS = frozenset((bool, int, float))
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 

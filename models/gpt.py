@@ -1,7 +1,7 @@
 """GPT: a decoder-only transformer that predicts the next token. Read it from top to bottom.
 
-The pre-norm architecture of GPT-2 (Radford et al. 2019), the decoder of Vaswani et al. 2017 without its cross-attention.
-Shapes: B batch, T target time (new tokens), S source time (all tokens seen), C channels, H heads, D = C / H, V vocabulary.
+The pre-norm architecture of GPT-2 (Radford et al. 2019): the decoder of Vaswani et al. 2017 without cross-attention.
+Shapes: B batch, T target time (new tokens), S source time (all tokens), C channels, H heads, D = C / H, V vocabulary.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from minigrad.nn import functional as F
+
 import minigrad as mg
 from minigrad import nn
-from minigrad.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class GPTConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd={self.n_embd} must be divisible by n_head={self.n_head}: heads share the channels")
+            raise ValueError(
+                f"n_embd={self.n_embd} must be divisible by n_head={self.n_head}: heads share the channels"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 

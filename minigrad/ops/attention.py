@@ -45,7 +45,7 @@ def scaled_dot_product_attention(
     if bias is not None:
         s = s + bias
     if is_causal:
-        s[..., ~np.tri(*s.shape[-2:], dtype=bool)] = -np.inf
+        s[..., np.tri(*s.shape[-2:]) == 0] = -np.inf
     if mask is not None:
         s = np.where(mask, s, -np.inf).astype(s.dtype, copy=False)
     a = exp_shifted(s, -1)

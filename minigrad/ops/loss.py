@@ -100,7 +100,9 @@ def _hard_targets(x: Array, target: Array, axis: int, ignore_index: int) -> tupl
     wrong = keep & ((target < 0) | (target >= classes))
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise IndexError(f"target {int(target[where])} at {where} is not one of the {classes} classes (0 to {classes - 1})")
+        raise IndexError(
+            f"target {int(target[where])} at {where} is not one of the {classes} classes (0 to {classes - 1})"
+        )
     wanted = np.zeros_like(x)
     np.put_along_axis(wanted, np.expand_dims(np.where(keep, target, 0), axis), 1, axis)
     return wanted, keep

@@ -47,7 +47,9 @@ def layer_norm(
 
 
 @op
-def rms_norm(x: Array, weight: Array | None = None, *, ndim: int = 1, eps: float | None = None) -> tuple[Array, Backward]:
+def rms_norm(
+    x: Array, weight: Array | None = None, *, ndim: int = 1, eps: float | None = None
+) -> tuple[Array, Backward]:
     """z = n * weight, n = x / sqrt(mean x ** 2 + eps)
     dx = (dn - n * mean(dn * n)) / sqrt(mean x ** 2 + eps), dn = dz * weight
     dweight = sum dz * n

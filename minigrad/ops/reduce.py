@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from minigrad.ops.activation import finite_max
-from minigrad.ops.registry import Array, Backward, op, scale_nonzero
+from minigrad.ops.registry import Array, Backward, op
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 

@@ -88,7 +88,9 @@ def expand(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     """
     extra = len(shape) - x.ndim
     if extra < 0 or any(n == -1 for n in shape[:extra]):
-        raise ValueError(f"cannot expand shape {x.shape} to {tuple(shape)}: give one size per axis, -1 only for its own")
+        raise ValueError(
+            f"cannot expand shape {x.shape} to {tuple(shape)}: give one size per axis, -1 only for its own"
+        )
     shape = tuple(x.shape[i - extra] if n == -1 else n for i, n in enumerate(shape))
 
     def backward(dz):
@@ -134,9 +136,7 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) ->
     for n, (before, after) in zip(x.shape, widths, strict=True):
         if n + before + after < 0:
             raise ValueError(f"widths {(before, after)} cut more than the {n} elements there are")
-    kept = tuple(
-        slice(max(0, -before), n - max(0, -after)) for n, (before, after) in zip(x.shape, widths, strict=True)
-    )
+    kept = tuple(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in zip(x.shape, widths, strict=True))
     z = np.full([n + b + a for n, (b, a) in zip(x.shape, widths, strict=True)], value, dtype=x.dtype)
     inside = tuple(slice(max(0, b), n - max(0, a)) for n, (b, a) in zip(z.shape, widths, strict=True))
     z[inside] = x[kept]
