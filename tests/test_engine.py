@@ -173,9 +173,11 @@ def test_float32_stays_float32():
     results = [
         x * 2, 2.0 * x, x / 3, 1 - x, x * np.float64(2), np.float64(2) * x, x**2,
         (x * x) ** 0.5,
-        x + mg.tensor(2.0, dtype=mg.float64),        x.sum() * np.float64(2), x.mean(0), x.var(), x.std(0),
+        x + mg.tensor(2.0, dtype=mg.float64),
+        x.sum() * np.float64(2), x.mean(0), x.var(), x.std(0),
         x.softmax(-1), x.sum().exp(),
-        F.gelu(x), F.layer_norm(x, (3,)),        F.dropout(x, 0.5), x + mg.tensor([1, 2, 3]), F.cross_entropy(x, mg.tensor([0, 1])), x.masked_fill(x > 0, 1.0),
+        F.gelu(x), F.layer_norm(x, (3,)),
+        F.dropout(x, 0.5), x + mg.tensor([1, 2, 3]), F.cross_entropy(x, mg.tensor([0, 1])), x.masked_fill(x > 0, 1.0),
     ]  # fmt: skip
     for y in results:
         assert y.dtype == mg.float32, y
