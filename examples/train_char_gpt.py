@@ -26,7 +26,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
     parser.add_argument(
-        "--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, numbered if it exists)"
+        "--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, or -2, -3, ...)"
     )
     parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
     parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 1500)")
@@ -110,7 +110,8 @@ def main() -> int:
     mg.manual_seed(settings["seed"])
     model = GPT(config)
     optimizer = make_optimizer(model, settings)
-    schedule = optim.lr_scheduler.CosineWarmup(optimizer, settings["warmup"], settings["steps"], settings["min_lr"])
+    steps = settings["steps"]
+    schedule = optim.lr_scheduler.CosineWarmup(optimizer, min(settings["warmup"], steps), steps, settings["min_lr"])
     trainer = Trainer(
         model,
         optimizer,

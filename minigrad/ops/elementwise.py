@@ -256,6 +256,7 @@ def where(x: Array, y: Array, *, condition: Array) -> tuple[Array, Backward]:
     dx = dz where condition, else 0
     dy = 0 where condition, else dz
     """
+    condition = np.asarray(condition, dtype=bool)
 
     def backward(dz):
         return dz * condition, dz * ~condition

@@ -188,6 +188,7 @@ def bce_with_logits(
     """
     if target.shape != x.shape:
         raise ValueError(f"target must have the shape of x, {x.shape}, got {target.shape}")
+    target = target.astype(x.dtype, copy=False)
     tail = np.log1p(np.exp(-np.abs(x)))  # log(1 + exp(-|x|)) never overflows
     positive = tail + np.maximum(-x, 0)  # -log s
     negative = tail + np.maximum(x, 0)  # -log(1 - s)

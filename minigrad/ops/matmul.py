@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 
 import numpy as np
@@ -32,14 +33,19 @@ def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
             dz = dz[..., None, :]
         dx = dz @ right.swapaxes(-1, -2)
         if right.ndim == 2:  # one weight for the whole batch: one big product instead of many small ones to sum
-            dy = left.reshape(-1, left.shape[-1]).T @ dz.reshape(-1, dz.shape[-1])
+            dy = _rows(left).T @ _rows(dz)
         else:
             dy = left.swapaxes(-1, -2) @ dz
         return dx[..., 0, :] if x.ndim == 1 else dx, dy[..., 0] if y.ndim == 1 else dy
 
     if x.ndim > 2 and y.ndim == 2:
-        return (x.reshape(-1, inner) @ y).reshape(*x.shape[:-1], y.shape[1]), backward
+        return (_rows(x) @ y).reshape(*x.shape[:-1], y.shape[1]), backward
     return x @ y, backward
+
+
+def _rows(x: Array) -> Array:
+    """All but the last axis as one; reshape(-1, n) would refuse n = 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 @op
@@ -53,7 +59,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, B
     """
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x {x.shape} must end in the input size of weight (out, in) = {weight.shape}")
-    flat = x.reshape(-1, x.shape[-1])
+    flat = _rows(x)
     shape, has_bias = x.shape[:-1], bias is not None
     z = flat @ weight.T
     if bias is not None:
@@ -62,7 +68,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, B
         z += bias
 
     def backward(dz):
-        dz = dz.reshape(-1, dz.shape[-1])
+        dz = _rows(dz)
         dx = (dz @ weight).reshape(*shape, weight.shape[1])
         return dx, dz.T @ flat, dz.sum(0) if has_bias else None
 
@@ -134,5 +140,5 @@ def _sizes(operands: tuple[Array, ...], inputs: list[str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for letters, x in zip(inputs, operands, strict=True):
         for c, n in zip(letters, x.shape, strict=True):
-            sizes[c] = max(n, sizes.get(c, 1))
+            sizes[c] = n if n != 1 else sizes.get(c, 1)
     return sizes

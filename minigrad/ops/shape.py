@@ -136,9 +136,11 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) ->
     for n, (before, after) in zip(x.shape, widths, strict=True):
         if n + before + after < 0:
             raise ValueError(f"widths {(before, after)} cut more than the {n} elements there are")
-    kept = tuple(slice(max(0, -before), n - max(0, -after)) for n, (before, after) in zip(x.shape, widths, strict=True))
+    kept = tuple(
+        slice(max(0, -before), max(0, n - max(0, -after))) for n, (before, after) in zip(x.shape, widths, strict=True)
+    )
     z = np.full([n + b + a for n, (b, a) in zip(x.shape, widths, strict=True)], value, dtype=x.dtype)
-    inside = tuple(slice(max(0, b), n - max(0, a)) for n, (b, a) in zip(z.shape, widths, strict=True))
+    inside = tuple(slice(max(0, b), max(0, n - max(0, a))) for n, (b, a) in zip(z.shape, widths, strict=True))
     z[inside] = x[kept]
     origin = x.shape
 

@@ -1,0 +1,94 @@
+"""``minigrad.nn.utils``: work on all parameters at once, between ``backward()`` and ``step()``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minigrad.functions import cat
+from minigrad.graph import no_grad, note_write
+from minigrad.ops import Array
+from minigrad.tensor import Tensor, get_default_dtype
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale all gradients together so that their norm is at most max_norm; returns the norm before, a 0-d tensor.
+
+    Raises RuntimeError for a norm that is infinite or NaN if error_if_nonfinite. Pascanu et al. 2013, algorithm 1.
+    """
+    grads = _grads(parameters)
+    p, max_norm = float(norm_type), float(max_norm)
+    norms = [_norm(grad, p) for grad in grads]
+    if not norms:
+        return Tensor(np.zeros((), dtype=get_default_dtype()))
+    total = math.nan if any(math.isnan(n) for n in norms) else _norm(np.array(norms), p)
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(
+            f"the norm of the gradients is {total}, so they cannot be clipped; find the op that made it with "
+            "detect_anomaly(), or pass error_if_nonfinite=False"
+        )
+    factor = max_norm / (total + 1e-6)
+    if not factor >= 1:  # NaN goes on into the gradients, as in PyTorch
+        for grad in grads:
+            grad *= factor
+            note_write(grad)
+    with np.errstate(over="ignore"):
+        return Tensor(np.asarray(total, dtype=grads[0].dtype))
+
+
+def _norm(x: Array, p: float) -> float:
+    """The p-norm, also where x ** p leaves the range of the dtype."""
+    if x.size == 0:
+        return 0.0
+    if p == math.inf:
+        return float(np.abs(x).max())
+    if p == 2:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            flat = x.reshape(-1)
+            square = float(np.dot(flat, flat))
+        if 1e-30 < square < math.inf:
+            return math.sqrt(square)
+    top = float(np.abs(x).max())
+    if top == 0 or not math.isfinite(top):
+        return top
+    return top * float(np.sum(np.abs(x / top) ** p, dtype=np.float64)) ** (1 / p)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """Clamp each element of each gradient to [-clip_value, clip_value]."""
+    limit = float(clip_value)
+    for grad in _grads(parameters):
+        np.clip(grad, -limit, limit, out=grad)
+        note_write(grad)
+
+
+def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [tensor.grad._array for tensor in tensors if tensor.grad is not None]
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters in one row, (N,), in the graph."""
+    return cat([parameter.reshape(-1) for parameter in parameters])
+
+
+@no_grad()
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Write the pieces of a vector (N,) into the parameters, in order."""
+    parameters = list(parameters)
+    needed = sum(parameter.numel() for parameter in parameters)
+    if vec.shape != (needed,):
+        raise ValueError(f"the parameters take a vector of shape ({needed},), got {vec.shape}")
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        parameter.copy_(vec[start:end].reshape(parameter.shape))
+        start = end

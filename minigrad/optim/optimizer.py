@@ -1,0 +1,164 @@
+"""What all optimizers share: parameter groups, state per parameter, saving and loading in PyTorch's layout."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minigrad.graph import enable_grad, no_grad, note_write
+from minigrad.ops import Array
+from minigrad.tensor import Tensor
+
+BLOCK = 1 << 15  # elements: a handful of float32 arrays of this length fit into a core's own cache
+
+
+class Optimizer:
+    """Changes parameters by their gradients: a subclass defines ``update``, for one parameter of any shape.
+
+    ``params`` are tensors, or dicts with "params" and settings of their own. ``state[parameter]`` is what is kept
+    between steps, ``param_groups`` the settings.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError("params must be an iterable of tensors or dicts, got a single tensor: write [tensor]")
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("the optimizer got no parameters: was the module's parameters() iterator used up before?")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own; ValueError for one that is in a group already."""
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError("a parameter group must be a dict with a 'params' entry")
+        params = param_group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        seen = {id(p) for group in self.param_groups for p in group["params"]}
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"an optimizer changes tensors, got {type(p).__name__}")
+            if not p.is_leaf:
+                raise ValueError("an optimizer can only change leaves, not the result of an op: pass what it was made of")
+            if id(p) in seen:
+                raise ValueError(f"a parameter of shape {p.shape} is given to the optimizer twice")
+            seen.add(id(p))
+        group = {**self.defaults, **param_group, "params": params}
+        self.check(group)
+        self.param_groups.append(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for settings that make no sense."""
+        for name in ("lr", "weight_decay", "eps", "momentum"):
+            if not group.get(name, 0) >= 0:
+                raise ValueError(f"{name} must not be negative, got {group[name]}")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad._array[...] = 0
+                    note_write(p.grad._array)
+
+    @no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient; returns what the closure, if given, returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self.update(p._array, p.grad._array, self.state[p], group)
+                    note_write(p._array)
+        return loss
+
+    def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change one parameter's array in place."""
+        raise NotImplementedError(f"{type(self).__name__} has no update()")
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and settings, with a number in place of each parameter; its tensors share memory with the state."""
+        numbers: dict[Tensor, int] = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                numbers[p] = len(numbers)
+        groups = [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
+        return {"state": {numbers[p]: dict(kept) for p, kept in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over copies of state and settings; ValueError, before anything is changed, if they do not fit."""
+        groups = state_dict["param_groups"]
+        sizes, own_sizes = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]
+        if sizes != own_sizes:
+            raise ValueError(f"the saved groups have {sizes} parameters, this optimizer's have {own_sizes}")
+        by_number = {
+            int(number): p
+            for saved, own in zip(groups, self.param_groups, strict=True)
+            for number, p in zip(saved["params"], own["params"], strict=True)
+        }
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for number, kept in state_dict["state"].items():
+            p = by_number.get(int(number))
+            if p is None:
+                raise ValueError(f"the saved state has an entry for parameter {number}, which is in no group")
+            state[p] = {name: _fitted(name, value, number, p) for name, value in kept.items()}
+        self.state = state
+        self.param_groups = [
+            {**own, **saved, "params": own["params"]} for saved, own in zip(groups, self.param_groups, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}: {len(group['params'])} tensors")
+            lines += [f"    {name}: {value}" for name, value in sorted(group.items()) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def _fitted(name: str, value: Any, number: int, p: Tensor) -> Any:
+    """A copy of a saved value, arrays as tensors of the parameter's shape and dtype."""
+    if not isinstance(value, Tensor | np.ndarray):
+        return value
+    array = value._array if isinstance(value, Tensor) else value
+    if array.ndim == 0:
+        return array.item()
+    if array.shape != p.shape:
+        raise ValueError(f"the saved {name} of parameter {number} has shape {array.shape}, the parameter {p.shape}")
+    return Tensor(array.astype(p.dtype if array.dtype.kind == "f" else array.dtype, copy=True))
+
+
+def kept(state: dict[str, Any], name: str, p: Array) -> Array:
+    """The array that the state keeps under a name, made of zeros the first time."""
+    if name not in state:
+        state[name] = Tensor(np.zeros(p.shape, dtype=p.dtype))
+    array: Array = state[name]._array
+    return array
+
+
+def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """The arrays piece by piece, and a scratch array of that size at the end.
+
+    An update is ten passes over several arrays; piece by piece, all but the first find them in the cache.
+    """
+    first = arrays[0]
+    if not all(a.flags.c_contiguous for a in arrays):
+        yield (*arrays, np.empty_like(first))
+        return
+    scratch = np.empty(min(first.size, BLOCK), dtype=first.dtype)
+    flat = [a.reshape(-1) for a in arrays]
+    for start in range(0, first.size, BLOCK):
+        pieces = [a[start : start + BLOCK] for a in flat]
+        yield (*pieces, scratch[: pieces[0].size])

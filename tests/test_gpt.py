@@ -1,0 +1,130 @@
+"""GPT: what it computes, that it never sees the future, that its cache changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.autograd import gradcheck
+from models.gpt import GPT, GPTConfig
+
+TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
+
+
+def make(config: GPTConfig = TINY, dtype: object = mg.float32) -> GPT:
+    mg.manual_seed(0)
+    model = GPT(config).to(dtype)
+    with mg.no_grad():
+        for parameter in model.parameters():  # away from the near-zero start, where mistakes hardly show
+            parameter.add_(0.3 * mg.randn(parameter.shape, dtype=parameter.dtype))
+    return model
+
+
+def some_ids(batch: int, time: int, seed: int = 0) -> mg.Tensor:
+    return mg.tensor(np.random.default_rng(seed).integers(0, TINY.vocab_size, (batch, time)))
+
+
+def test_every_gradient_of_the_whole_model():
+    model = make(dtype=mg.float64)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    ids, targets = some_ids(2, 5), some_ids(2, 5, seed=1)
+    modules = dict(model.named_modules())
+
+    def loss(*values: mg.Tensor) -> mg.Tensor:
+        for name, value in zip(names, values, strict=True):
+            path, _, last = name.rpartition(".")
+            modules[path]._parameters[last] = value
+        model.head._parameters["weight"] = model.token_embedding._parameters["weight"]
+        return model(ids, targets)[1]
+
+    assert gradcheck(loss, [mg.tensor(p.detach().numpy(), requires_grad=True) for p in parameters])
+
+
+def test_the_future_is_not_seen():
+    model = make().eval()
+    ids = some_ids(2, 8)
+    logits = model(ids)[0].detach()
+    for t in range(8):
+        changed = ids.clone()
+        changed[:, t] = (changed[:, t] + 1) % TINY.vocab_size
+        again = model(changed)[0].detach()
+        assert (again[:, :t] == logits[:, :t]).all()
+        assert not (again[:, t:] == logits[:, t:]).all()
+
+
+@pytest.mark.parametrize("chunks", [(1,) * 8, (3, 1, 4), (8,)])
+def test_the_cache_changes_nothing(chunks):
+    model = make(dtype=mg.float64).eval()
+    ids = some_ids(2, 8)
+    full = model(ids)[0].detach().numpy()
+    cache: list = []
+    parts = []
+    with mg.no_grad():
+        for part in ids.split(chunks, dim=1):
+            parts.append(model(part, cache=cache)[0])
+    np.testing.assert_allclose(mg.cat(parts, dim=1).numpy(), full, atol=1e-12)
+
+
+def test_sampling_with_and_without_cache_past_the_context():
+    model = make()
+    start = some_ids(2, 3)
+    for temperature, top_k in [(0.0, None), (1.0, None), (0.7, 3)]:
+        drawn = [
+            model.generate(start, 20, temperature, top_k, mg.Generator().manual_seed(5), use_cache=use_cache)
+            for use_cache in (True, False)
+        ]
+        assert (drawn[0] == drawn[1]).all() and drawn[0].shape == (2, 23)
+    assert model.training
+
+
+def test_the_model_is_what_it_says():
+    model = make()
+    assert model.head.weight is model.token_embedding.weight
+    assert sum(p.numel() for p in model.parameters()) == sum(v.size for v in _unique_arrays(model))
+    logits, loss = model(some_ids(3, 4))
+    assert logits.shape == (3, 4, 11) and loss is None
+    with pytest.raises(ValueError, match="9 tokens do not fit into the context of 8"):
+        model(some_ids(1, 9))
+    with pytest.raises(IndexError, match=r"embedding\(.*in token_embedding.*rows 0 to 10"):
+        model(mg.tensor([[11]]))
+
+
+def _unique_arrays(model: nn.Module) -> list[np.ndarray]:
+    return list({id(v._array): v._array for v in model.state_dict().values()}.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"n_embd": 10, "n_head": 4}, "n_embd=10 must be divisible by n_head=4"),
+        ({"n_layer": 0}, "n_layer must be at least 1"),
+        ({"dropout": 1.5}, "dropout"),
+    ],
+)
+def test_wrong_sizes(wrong, text):
+    with pytest.raises(ValueError, match=text):
+        GPTConfig(**{"vocab_size": 11, **wrong})
+
+
+def test_generate_arguments():
+    model = make()
+    for wrong, text in [({"temperature": -1.0}, "temperature"), ({"top_k": 0}, "top_k")]:
+        with pytest.raises(ValueError, match=text):
+            model.generate(some_ids(1, 1), 1, **wrong)
+    with pytest.raises(ValueError, match="at least one token"):
+        model.generate(mg.zeros(1, 0, dtype=mg.long), 1)
+
+
+def test_it_learns():
+    model = make()
+    optimizer = mg.optim.AdamW(model.parameters(), lr=1e-2)
+    ids = mg.tensor([[i % 5 for i in range(start, start + 9)] for start in range(5)])
+    for _ in range(60):
+        loss = model(ids[:, :-1], ids[:, 1:])[1]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.2
+    assert model.generate(mg.tensor([[0, 1, 2]]), 5, temperature=0)[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
