@@ -13,11 +13,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
-
 import minigrad as mg
 from minigrad import optim
 from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
 from minigrad.training import Trainer
 from models.gpt import GPT, GPTConfig
 
@@ -25,9 +24,7 @@ from models.gpt import GPT, GPTConfig
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
-    parser.add_argument(
-        "--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, or -2, -3, ...)"
-    )
+    parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, or -2, -3, ...)")
     parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
     parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 1500)")
     parser.add_argument("--batch-size", type=positive_int, default=12)

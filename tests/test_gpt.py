@@ -60,10 +60,8 @@ def test_the_cache_changes_nothing(chunks):
     ids = some_ids(2, 8)
     full = model(ids)[0].detach().numpy()
     cache: list = []
-    parts = []
     with mg.no_grad():
-        for part in ids.split(chunks, dim=1):
-            parts.append(model(part, cache=cache)[0])
+        parts = [model(part, cache=cache)[0] for part in ids.split(chunks, dim=1)]
     np.testing.assert_allclose(mg.cat(parts, dim=1).numpy(), full, atol=1e-12)
 
 

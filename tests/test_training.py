@@ -16,7 +16,8 @@ import pytest
 import minigrad as mg
 
 ROOT = Path(__file__).parent.parent
-SMALL = "--block-size 16 --n-layer 1 --n-head 2 --n-embd 16 --batch-size 4 --eval-every 5 --eval-batches 2 --sample 20".split()
+SMALL = ["--block-size=16", "--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=4", "--eval-every=5"]
+SMALL += ["--eval-batches=2", "--sample=20"]
 
 
 def script(name: str, *args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -33,7 +33,9 @@ _FALLBACK_MODULES = (
     "pathlib pickle random re shutil socket statistics string subprocess tarfile tempfile threading typing unittest "
     "urllib.request zipfile"
 ).split()
-_ASCII = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "--", "…": "...", "\u00a0": " "})
+_ASCII = str.maketrans(  # curly quotes, dashes, ellipsis, no-break space
+    {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0x2013: "-", 0x2014: "--", 0x2026: "...", 0xA0: " "}
+)
 
 
 def load_text(name_or_path: str | Path) -> str:
@@ -59,7 +61,7 @@ def _decode(raw: bytes, name: str) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{name} is not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start}): save it as UTF-8"
+            f"{name} is not UTF-8 text: byte {error.object[error.start]:#04x} at offset {error.start}; save it as UTF-8"
         ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
@@ -86,11 +88,11 @@ def _docstrings() -> list[str]:
     for name in _FALLBACK_MODULES:
         module = importlib.import_module(name)
         for thing in (module, *(getattr(module, key) for key in sorted(vars(module)) if not key.startswith("_"))):
-            if isinstance(getattr(thing, "__doc__", None), str) and not isinstance(thing, int | str | float | tuple):
-                found[thing.__doc__] = None
-            if isinstance(thing, type):
-                members = (getattr(thing, key, None) for key in sorted(vars(thing)) if not key.startswith("_"))
-                found.update({m.__doc__: None for m in members if isinstance(getattr(m, "__doc__", None), str)})
+            if isinstance(thing, int | str | float | tuple):
+                continue  # constants have the docstring of their type
+            members = sorted(key for key in vars(thing) if not key.startswith("_")) if isinstance(thing, type) else []
+            docs = [getattr(x, "__doc__", None) for x in (thing, *(getattr(thing, key, None) for key in members))]
+            found.update({doc: None for doc in docs if isinstance(doc, str)})
     return list(found)
 
 

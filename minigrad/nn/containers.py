@@ -51,8 +51,7 @@ class _Numbered(Module):
         self._set_all(modules)
 
     def _sliced(self, index: slice) -> Any:
-        new = type(self)()
-        return new.extend(list(self._modules.values())[index])
+        return type(self)().extend(list(self)[index])
 
     def _set_all(self, modules: list[Any]) -> None:
         self._modules.clear()

@@ -53,6 +53,10 @@ def structure_changed() -> None:
     _Structure.version = object()
 
 
+def _no_forward(self: Module, *args: Any, **kwargs: Any) -> Any:
+    raise NotImplementedError(f"{type(self).__name__} defines no forward(), so it cannot be called")
+
+
 class Module:
     """A part of a network: parameters, buffers and smaller modules under their attribute names, and ``forward``.
 
@@ -61,7 +65,7 @@ class Module:
     """
 
     training: bool
-    forward: Callable[..., Any]
+    forward: Callable[..., Any] = _no_forward
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -157,8 +161,6 @@ class Module:
         for kind in ("_parameters", "_modules", "_buffers"):
             if name in parts[kind]:
                 return parts[kind][name]
-        if name == "forward":
-            raise NotImplementedError(f"{type(self).__name__} has no forward(): it can only be called once it defines one")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
@@ -209,6 +211,7 @@ class Module:
             parts.pop(name, None)
             for other in ("_parameters", "_modules", "_buffers"):
                 parts[other].pop(name, None)
+            self._temporary.discard(name)
         parts[kind][name] = value
 
     # Walking the tree
@@ -336,7 +339,8 @@ class Module:
             errors.insert(0, f"Missing key(s) in state_dict: {', '.join(missing)}")
         if errors:
             listed = "\n    ".join(errors)
-            raise RuntimeError(f"cannot load the state_dict into {type(self).__name__}, nothing was changed:\n    {listed}")
+            name = type(self).__name__
+            raise RuntimeError(f"cannot load the state_dict into {name}, nothing was changed:\n    {listed}")
         for name, array in arrays.items():
             own[name]._array[...] = array
             note_write(own[name]._array)
@@ -368,13 +372,13 @@ class Module:
             clear_grad(parameter, set_to_none)
 
     def to(self: M, *args: Any, dtype: Any = None, device: Any = None) -> M:
-        """Turn all floating parameters, their gradients and buffers into another dtype, in place; the device is "cpu"."""
+        """Turn floating parameters, their gradients and buffers into another dtype, in place; the device is "cpu"."""
         for arg in args:
             if isinstance(arg, Tensor):
                 dtype = arg.dtype
             elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool")):
                 device = arg
-            elif arg is not None:
+            elif arg is not None and not isinstance(arg, bool):
                 dtype = arg
         if device is not None and str(device) != "cpu":
             raise ValueError(f"device {str(device)!r}: this engine runs on NumPy, its only device is 'cpu'")

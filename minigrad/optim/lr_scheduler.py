@@ -25,7 +25,7 @@ class LRScheduler:
             if last_epoch == -1:
                 group["initial_lr"] = group["lr"]
             elif "initial_lr" not in group:
-                raise KeyError("to go on from last_epoch, each parameter group needs 'initial_lr': load the optimizer first")
+                raise KeyError("to go on from last_epoch, the groups need 'initial_lr': load the optimizer first")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()

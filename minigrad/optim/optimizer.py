@@ -47,7 +47,7 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 raise TypeError(f"an optimizer changes tensors, got {type(p).__name__}")
             if not p.is_leaf:
-                raise ValueError("an optimizer can only change leaves, not the result of an op: pass what it was made of")
+                raise ValueError("an optimizer changes leaves, not the result of an op: pass what it was made of")
             if id(p) in seen:
                 raise ValueError(f"a parameter of shape {p.shape} is given to the optimizer twice")
             seen.add(id(p))
