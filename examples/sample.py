@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from minigrad.data import CharTokenizer
-
 import minigrad as mg
 from minigrad.cli import natural_float, natural_int, positive_int, run
+from minigrad.data import CharTokenizer
 from models.gpt import GPT, GPTConfig
 
 

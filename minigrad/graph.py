@@ -211,10 +211,10 @@ def backward_steps(
         if node.order < _writes.latest:
             _check_unwritten(node)
         raw = node.backward(dz)
-        if len(raw) != len(node.parents):
+        if len(raw) < len(node.parents) or any(dx is not None for dx in raw[len(node.parents) :]):
             raise RuntimeError(f"{describe(node)}: backward gave {len(raw)} gradients for {len(node.parents)} inputs")
         grads: list[Array | None] = []
-        for parent, dx in zip(node.parents, raw, strict=True):
+        for parent, dx in zip(node.parents, raw, strict=False):  # None for arguments left out may follow
             if parent is None or dx is None:
                 grads.append(None)
                 continue

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from minigrad.nn import functional as F
-
 import minigrad as mg
 from minigrad import nn
+from minigrad.nn import functional as F
 
 
 @dataclass(frozen=True)

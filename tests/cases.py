@@ -393,8 +393,32 @@ def _attention() -> Iterator[Case]:
     yield Case(name, "no-keys", (q, (2, 0, 4), (2, 0, 6)))
 
 
+def _square() -> Iterator[Case]:
+    """Gradients with two axes of one size, where a transposed one would fit."""
+    square, ids = (3, 3), np.array([2, 0, 0])
+    mask = np.array([[True, False, True], [True, True, False], [True, True, True]])
+    yield Case("scaled_dot_product_attention", "square", (square, square, square, square), {"mask": mask})
+    yield Case("where", "square", (square, square), {"condition": mask})
+    yield Case("masked_fill", "square", (square,), {"mask": mask, "value": 0.0})
+    yield Case("cast", "square", (square,), {"dtype": np.dtype("float64")})
+    yield Case("getitem", "square", (square,), {"index": ids})
+    yield Case("gather", "square", (square,), {"axis": 1, "index": np.array([[0, 0], [1, 0], [2, 2]])})
+    yield Case("cross_entropy", "square", (square,), {"target": ids})
+    yield Case("nll_loss", "square", (square,), {"target": ids})
+    yield Case("bce_with_logits", "square", (square,), {"target": mask.astype(float)})
+    yield Case("prod", "square", (square,), {"axis": 0})
+    yield Case("reshape", "square", (square,), {"shape": (9,)})
+    yield Case("permute", "square", ((2, 3, 3),), {"dims": (1, 0, 2)})
+    yield Case("squeeze", "square", ((3, 3, 1),))
+    yield Case("unsqueeze", "square", (square,), {"axis": 1})
+    yield Case("expand", "square", (square,), {"shape": (2, 3, 3)})
+    yield Case("cat", "square", (square, square))
+    yield Case("stack", "square", (square, square))
+    yield Case("roll", "square", (square,), {"shifts": 1, "axis": 1})
+
+
 _GROUPS: tuple[Callable[[], Iterator[Case]], ...] = (
-    _unary, _binary, _reductions, _products, _indexing, _shapes, _losses, _norms, _attention,
+    _unary, _binary, _reductions, _products, _indexing, _shapes, _losses, _norms, _attention, _square,
 )  # fmt: skip
 CASES = [case for group in _GROUPS for case in group()]
 for _case in CASES:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from minigrad.nn import functional as F
 
 import minigrad as mg
 from minigrad import autograd
 from minigrad.autograd import AnomalyError, GradcheckError, gradcheck
+from minigrad.nn import functional as F
 
 
 def leaf(*shape: int, seed: int = 0) -> mg.Tensor:

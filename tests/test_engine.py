@@ -12,10 +12,10 @@ import weakref
 
 import numpy as np
 import pytest
-from minigrad.nn import functional as F
 
 import minigrad as mg
 from minigrad.graph import backward_steps, unbroadcast
+from minigrad.nn import functional as F
 
 
 def leaf(*shape: int, seed: int = 0, dtype: object = mg.float32) -> mg.Tensor:

@@ -21,7 +21,7 @@ Fit = Callable[[np.ndarray, "tuple[int, ...]"], np.ndarray]
 
 
 def chosen(op: str) -> list[Case]:
-    """At most PER_OP cases of an op: one that broadcasts, one with a square gradient, the others spread over its list."""
+    """At most PER_OP cases of an op: one that broadcasts, one with a square gradient, others from all over its list."""
     cases = [c for c in CASES if c.op == op and any(differentiable(x) and x.size for x in c.inputs())]
     wanted = [
         next((c for c in cases if broadcasts(c)), None),

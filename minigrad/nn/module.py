@@ -419,7 +419,7 @@ class Module:
         count = sum(n for key, n in every.items() if key not in seen)
         note = f"  # {count:,} parameter{'s' * (count != 1)}" if every else ""
         if any(key in seen for key in every):
-            note += ", the others shared with the above" if count else ", all shared with the above"
+            note = f"{note}, others shared with the above" if count else "  # parameters shared with the above"
         seen.update(id(p) for p in self.parameters(recurse=False))
         parts: list[tuple[str, str, list[str]]] = []  # first name, last name, lines
         counts: list[int] = []

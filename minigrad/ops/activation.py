@@ -38,8 +38,9 @@ def sigmoid(x: Array) -> tuple[Array, Backward]:
 
 
 def logistic(x: Array) -> Array:
-    """1 / (1 + exp(-x)) by way of tanh, which never overflows: (1 + tanh(x / 2)) / 2."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    """1 / (1 + exp(-x)), from exp(-|x|), which never overflows and keeps the small values on the left."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
 
 
 @op

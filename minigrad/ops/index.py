@@ -96,6 +96,7 @@ def tril(x: Array, *, diagonal: int = 0) -> tuple[Array, Backward]:
     """z = x on and below a diagonal, 0 above
     dx = dz on and below it, 0 above
     """
+    _check_matrix(x)
 
     def backward(dz):
         return (np.tril(dz, diagonal),)
@@ -108,11 +109,17 @@ def triu(x: Array, *, diagonal: int = 0) -> tuple[Array, Backward]:
     """z = x on and above a diagonal, 0 below
     dx = dz on and above it, 0 below
     """
+    _check_matrix(x)
 
     def backward(dz):
         return (np.triu(dz, diagonal),)
 
     return np.triu(x, diagonal), backward
+
+
+def _check_matrix(x: Array) -> None:
+    if x.ndim < 2:
+        raise ValueError(f"a triangle needs a matrix (or a batch of them), got shape {x.shape}")
 
 
 @op

@@ -178,6 +178,7 @@ def cumsum(x: Array, *, axis: int = 0) -> tuple[Array, Backward]:
     """
 
     def backward(dz):
-        return (np.flip(np.cumsum(np.flip(dz, axis), axis), axis),)
+        line = np.flip(np.atleast_1d(dz), axis)
+        return (np.flip(np.cumsum(line, axis), axis).reshape(dz.shape),)
 
-    return np.cumsum(x, axis), backward
+    return np.cumsum(x, axis).reshape(x.shape), backward
