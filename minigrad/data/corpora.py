@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -30,7 +31,7 @@ BUILT_IN = ("python-docs", *DOWNLOADS)
 
 _FALLBACK_MODULES = (
     "argparse asyncio collections csv datetime decimal difflib email functools heapq io itertools json logging math os "
-    "pathlib pickle random re shutil socket statistics string subprocess tarfile tempfile threading typing unittest "
+    "pathlib pickle random re shutil socket statistics string subprocess tarfile tempfile threading unittest "
     "urllib.request zipfile"
 ).split()
 _ASCII = str.maketrans(  # curly quotes, dashes, ellipsis, no-break space
@@ -87,13 +88,16 @@ def _docstrings() -> list[str]:
     found: dict[str, None] = {}  # in order, each once
     for name in _FALLBACK_MODULES:
         module = importlib.import_module(name)
-        for thing in (module, *(getattr(module, key) for key in sorted(vars(module)) if not key.startswith("_"))):
+        for thing in (module, *_public(module)):
             if isinstance(thing, int | str | float | tuple):
                 continue  # constants have the docstring of their type
-            members = sorted(key for key in vars(thing) if not key.startswith("_")) if isinstance(thing, type) else []
-            docs = [getattr(x, "__doc__", None) for x in (thing, *(getattr(thing, key, None) for key in members))]
+            docs = [getattr(x, "__doc__", None) for x in (thing, *(_public(thing) if isinstance(thing, type) else ()))]
             found.update({doc: None for doc in docs if isinstance(doc, str)})
     return list(found)
+
+
+def _public(owner: Any) -> list[Any]:
+    return [value for key, value in sorted(vars(owner).items()) if not key.startswith("_")]
 
 
 def cache_folder() -> Path:
