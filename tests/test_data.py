@@ -51,9 +51,7 @@ def test_files(tmp_path):
         load_text(path)
     with pytest.raises(DataError, match="folder"):
         load_text(tmp_path)
-    with pytest.raises(
-        DataError, match=r"there is no file .*nothing\.txt; built in are python-docs, shakespeare, names"
-    ):
+    with pytest.raises(DataError, match=r"no file .*nothing\.txt; built in are python-docs, shakespeare, names"):
         load_text(tmp_path / "nothing.txt")
 
 

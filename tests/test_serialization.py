@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import math
 import os
@@ -74,7 +75,7 @@ def test_truncated_anywhere(saved):
     whole = saved.read_bytes()
     for length in [0, 1, 10, *range(50, len(whole), 97), len(whole) - 1]:
         saved.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="a b é.npz"):
+        with pytest.raises(CheckpointError, match=r"a b é\.npz"):
             mg.load(saved)
 
 
@@ -85,10 +86,8 @@ def test_a_flipped_byte_never_passes_unnoticed(saved):
         damaged = bytearray(whole)
         damaged[i] ^= 0xFF
         saved.write_bytes(damaged)
-        try:
+        with contextlib.suppress(CheckpointError):
             assert repr(mg.load(saved)) == expected  # padding and dates may change without harm
-        except CheckpointError:
-            pass
 
 
 def test_nothing_is_unpickled(tmp_path):
