@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import itertools
+import os
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ import pytest
 import minigrad as mg
 from minigrad.graph import backward_steps, unbroadcast
 from minigrad.nn import functional as F
+
+ROOT = Path(__file__).parent.parent
 
 
 def leaf(*shape: int, seed: int = 0, dtype: object = mg.float32) -> mg.Tensor:
@@ -328,6 +333,45 @@ def test_graphs_are_freed_without_the_collector():
         assert node() is None
     finally:
         gc.enable()
+
+
+def test_memory_is_flat_over_many_steps():
+    model = mg.nn.Sequential(mg.nn.Linear(64, 64), mg.nn.Tanh(), mg.nn.Linear(64, 64))
+    optimizer = mg.optim.AdamW(model.parameters())
+    x = mg.randn(32, 64)
+
+    def train(steps):
+        for _ in range(steps):
+            loss = (model(x) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    train(5)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        train(5)
+        before, _ = tracemalloc.get_traced_memory()
+        train(500)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert after - before < 20_000 and peak - before < 2_000_000
+
+
+def test_order_of_parameters_does_not_depend_on_the_hash_seed():
+    code = (
+        "import minigrad as mg; from models.gpt import GPT, GPTConfig;"
+        "print([n for n, _ in GPT(GPTConfig(vocab_size=5, n_embd=8)).named_parameters()])"
+    )
+    outs = set()
+    for seed in "012":
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        outs.add(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
+    assert len(outs) == 1
 
 
 def test_errors_before_the_walk():
