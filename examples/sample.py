@@ -31,15 +31,15 @@ def main() -> int:
     parser.add_argument("--length", type=natural_int, default=500, help="characters to add")
     parser.add_argument("--temperature", type=natural_float, default=0.8, help="0 takes the likeliest character")
     parser.add_argument("--top-k", type=positive_int, help="draw from the k likeliest characters only")
+    parser.add_argument("--top-p", type=natural_float, help="draw from the likeliest characters of this total mass")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if not args.prompt:
         raise ValueError("--prompt is empty: give at least one character")
     model, tokenizer = load(args.checkpoint)
     ids = mg.tensor(tokenizer.encode(args.prompt)).view(1, -1)
-    drawn = model.generate(
-        ids, args.length, args.temperature, args.top_k, generator=mg.Generator().manual_seed(args.seed)
-    )
+    generator = mg.Generator().manual_seed(args.seed)
+    drawn = model.generate(ids, args.length, args.temperature, args.top_k, args.top_p, generator)
     print(tokenizer.decode(drawn[0].numpy()))
     return 0
 

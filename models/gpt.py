@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
+from models.sampling import check, choose
 
 
 @dataclass(frozen=True)
@@ -163,18 +164,16 @@ class GPT(nn.Module):
         max_new_tokens: int,
         temperature: float = 1.0,
         top_k: int | None = None,
+        top_p: float | None = None,
         generator: mg.Generator | None = None,
         use_cache: bool = True,
     ) -> mg.Tensor:
         """Continue ids (B, T) by drawing one token after another: (B, T + max_new_tokens).
 
-        Temperature 0 takes the likeliest token. Past the context length only the last ``block_size`` tokens are seen;
-        their positions move with each step, so from there on the cache is of no use and the window is computed anew.
+        ``models.sampling.choose`` explains the settings. Past the context length only the last ``block_size`` tokens
+        are seen; their positions move with each step, so from there on the cache is of no use.
         """
-        if temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {temperature}")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, got {top_k}")
+        check(temperature, top_k, top_p)
         if ids.shape[1] == 0:
             raise ValueError("generate needs at least one token to start from")
         was_training = self.training
@@ -186,15 +185,7 @@ class GPT(nn.Module):
                 logits, _ = self(window)
             else:
                 logits, _ = self(window if not cache else ids[:, -1:], cache=cache)
-            last = logits[:, -1]  # (B, V)
-            if temperature == 0:
-                chosen = last.argmax(-1, keepdim=True)  # (B, 1)
-            else:
-                last = last / temperature
-                if top_k is not None:
-                    lowest = last.topk(min(top_k, self.config.vocab_size)).values[:, -1:]
-                    last = last.masked_fill(last < lowest, -math.inf)
-                chosen = mg.multinomial(F.softmax(last, dim=-1), 1, generator=generator)
+            chosen = choose(logits[:, -1], temperature, top_k, top_p, generator)  # (B, 1)
             ids = mg.cat([ids, chosen], dim=1)
         self.train(was_training)
         return ids

@@ -9,6 +9,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.autograd import gradcheck
 from models.gpt import GPT, GPTConfig
+from models.sampling import choose
 
 TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
 
@@ -68,9 +69,9 @@ def test_the_cache_changes_nothing(chunks):
 def test_sampling_with_and_without_cache_past_the_context():
     model = make()
     start = some_ids(2, 3)
-    for temperature, top_k in [(0.0, None), (1.0, None), (0.7, 3)]:
+    for temperature, top_k, top_p in [(0.0, None, None), (1.0, None, None), (0.7, 3, None), (1.0, None, 0.8)]:
         drawn = [
-            model.generate(start, 20, temperature, top_k, mg.Generator().manual_seed(5), use_cache=use_cache)
+            model.generate(start, 20, temperature, top_k, top_p, mg.Generator().manual_seed(5), use_cache)
             for use_cache in (True, False)
         ]
         assert (drawn[0] == drawn[1]).all() and drawn[0].shape == (2, 23)
@@ -108,7 +109,7 @@ def test_wrong_sizes(wrong, text):
 
 def test_generate_arguments():
     model = make()
-    for wrong, text in [({"temperature": -1.0}, "temperature"), ({"top_k": 0}, "top_k")]:
+    for wrong, text in [({"temperature": -1.0}, "temperature"), ({"top_k": 0}, "top_k"), ({"top_p": 0.0}, "top_p")]:
         with pytest.raises(ValueError, match=text):
             model.generate(some_ids(1, 1), 1, **wrong)
     with pytest.raises(ValueError, match="at least one token"):
@@ -126,3 +127,20 @@ def test_it_learns():
         optimizer.step()
     assert loss.item() < 0.2
     assert model.generate(mg.tensor([[0, 1, 2]]), 5, temperature=0)[0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+
+
+def test_choosing_the_next_token():
+    logits = mg.tensor([[0.4, 0.3, 0.2, 0.1]] * 4000).log()
+
+    def shares(**settings):
+        drawn = choose(logits, generator=mg.Generator().manual_seed(1), **settings)
+        assert drawn.shape == (4000, 1)
+        return np.bincount(drawn.numpy().ravel(), minlength=4) / 4000
+
+    np.testing.assert_allclose(shares(), [0.4, 0.3, 0.2, 0.1], atol=0.03)
+    np.testing.assert_allclose(shares(top_k=2), [4 / 7, 3 / 7, 0, 0], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=0.65), [4 / 7, 3 / 7, 0, 0], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=0.75), [4 / 9, 3 / 9, 2 / 9, 0], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=1.0), [0.4, 0.3, 0.2, 0.1], atol=0.03)
+    assert shares(top_p=0.01)[0] == 1 and shares(temperature=0)[0] == 1
+    np.testing.assert_allclose(shares(temperature=0.5), np.array([16, 9, 4, 1]) / 30, atol=0.03)
