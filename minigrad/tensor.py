@@ -69,6 +69,8 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
             if isinstance(x, Tensor):
                 if x._node is not None:
                     parent = x._node
+                    if parent.backward is None and op is ops.add:
+                        _warn_released(parent)
                 elif x._requires_grad:
                     parent = x
             if parent is not None:
@@ -79,6 +81,14 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
     return out
+
+
+def _warn_released(node: Node) -> None:
+    warnings.warn(
+        f"adding the result of {graph.describe(node)}, whose graph backward() has released: a running sum of losses "
+        "made so keeps growing a graph, and cannot be walked back. For the value alone use .item() or .detach()",
+        stacklevel=5,
+    )
 
 
 def _explained(error: Exception, op: Op, arrays: Sequence[Any]) -> Exception:

@@ -73,8 +73,20 @@ def test_retained_backward_doubles_and_spent_graph_is_named():
     assert a.grad.item() == 24
     with pytest.raises(RuntimeError, match=r"mul, which made \(\) float32.*retain_graph=True"):
         c.backward()
+    with pytest.warns(UserWarning, match=r"adding the result of mul, .*released.*\.item\(\) or \.detach\(\)"):
+        again = b + 1
     with pytest.raises(RuntimeError, match="mul, which made"):
-        (b + 1).backward()
+        again.backward()
+
+
+def test_a_running_sum_of_losses_is_noticed():
+    w, total = leaf(3), mg.tensor(0.0)
+    for _ in range(2):
+        loss = (w * w).sum()
+        loss.backward()
+        with pytest.warns(UserWarning, match=r"keeps growing a graph.*\.item\(\)"):
+            total = total.detach() + loss
+        total += loss.detach()
 
 
 def test_gradients_never_share_memory():
