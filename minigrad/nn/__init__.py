@@ -7,10 +7,21 @@ from minigrad.nn.containers import Identity, ModuleDict, ModuleList, ParameterLi
 from minigrad.nn.layers import Dropout, Embedding, Flatten, LayerNorm, Linear, RMSNorm
 from minigrad.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from minigrad.nn.module import Module, Parameter
+from minigrad.nn.positions import ALiBi, LearnedPositions, RelativeBuckets, RotaryPositions, SinusoidalPositions
+from minigrad.nn.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from minigrad.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
-    "GELU", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Identity", "L1Loss",
-    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
-    "NLLLoss", "Parameter", "ParameterList", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Tanh",
-    "functional", "init", "utils",
+    "GELU", "GRU", "LSTM", "ALiBi", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten",
+    "GRUCell", "Identity", "L1Loss", "LSTMCell", "LayerNorm", "LearnedPositions", "Linear", "LogSoftmax", "MSELoss",
+    "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "Parameter", "ParameterList", "RMSNorm",
+    "ReLU", "RelativeBuckets", "RotaryPositions", "Sequential", "SiLU", "Sigmoid", "SinusoidalPositions", "Softmax",
+    "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "functional", "init", "utils",
 ]  # fmt: skip

@@ -94,11 +94,14 @@ class MultiheadAttention(Module):
         if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
             shapes = f"{query.shape}, {key.shape} and {value.shape}"
             raise ValueError(f"query, key and value must all have 3 axes, or 2 without a batch, got {shapes}")
+        alone = query is key and key is value  # self-attention: one product projects all three
         if not batched:
             query, key, value = (x.unsqueeze(0) for x in (query, key, value))
             key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+        if alone:
+            key = value = query
         batch, time, source = query.shape[0], query.shape[1], key.shape[1]
 
         query, key, value = (self._split_heads(x) for x in self._project(query, key, value))  # (B, H, T or S, D)

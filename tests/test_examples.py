@@ -1,0 +1,59 @@
+"""Every numbered example runs as a reader runs it: a process of its own, which ends well only if its claims hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+
+def start(example: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(example), *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+def test_there_are_examples():
+    assert [path.name[:2] for path in EXAMPLES] == [f"{n:02}" for n in range(1, len(EXAMPLES) + 1)]
+    assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_holds_what_it_claims(example, tmp_path):
+    done = start(example, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert not done.stderr
+    assert max(len(line) for line in done.stdout.splitlines()) <= 120
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_help_tells_the_idea(example, tmp_path):
+    done = start(example, "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+    assert len(done.stdout.splitlines()) > 10
+
+
+def test_one_head_with_bias(tmp_path):
+    done = start(ROOT / "examples" / "04_one_head_by_hand.py", "--bias", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "with bias, causal" in done.stdout
+
+
+def test_a_wrong_number_is_one_line(tmp_path):
+    done = start(ROOT / "examples" / "05_many_heads.py", "--steps", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
