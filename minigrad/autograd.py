@@ -165,8 +165,8 @@ def _compare(
         tolerance = atol + rtol * abs(numeric)
         if abs(found - numeric) <= tolerance:
             continue
-        # Rounding moves a one-sided slope by about |total| * 1e-16 / eps, curvature by far less than rtol.
-        noise = abs(middle) * 4e-16 / eps + atol + rtol * max(abs(left), abs(right))
+        # Rounding moves a one-sided slope by about |total| * (the dtype's precision) / eps, curvature by less than rtol.
+        noise = abs(middle) * 2 * float(np.finfo(x.dtype).eps) / eps + atol + rtol * max(abs(left), abs(right))
         if abs(right - left) > 2 * noise and min(left, right) - noise <= found <= max(left, right) + noise:
             continue  # a kink, and the gradient is one of its slopes
         kink = f"; kink (slopes {left:.6g} and {right:.6g})" if abs(right - left) > 2 * noise else ""

@@ -46,6 +46,19 @@ def test_gradcheck_accepts_the_truth_and_restores_the_inputs():
     assert (x == before[0]).all() and (w == before[1]).all() and x.dtype == mg.float32
 
 
+def test_gradcheck_in_float32_takes_wider_steps():
+    seen = []
+
+    def f(x):
+        seen.append(x.dtype)
+        return x.tanh()
+
+    assert gradcheck(f, leaf(4), upcast=False, atol=1e-3, rtol=1e-2)
+    assert not gradcheck(broken(1.1), leaf(4), upcast=False, atol=1e-3, rtol=1e-2, raise_exception=False)
+    assert set(seen) == {mg.float32}
+    assert gradcheck(f, leaf(4)) and seen[-1] == mg.float64
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, 1.01, 2.0])
 def test_gradcheck_catches_a_wrong_factor(scale):
     with pytest.raises(GradcheckError, match=r"input 0\[0\]: backward says .* finite difference"):
