@@ -165,7 +165,7 @@ def _compare(
         tolerance = atol + rtol * abs(numeric)
         if abs(found - numeric) <= tolerance:
             continue
-        # Rounding moves a one-sided slope by about |total| * (the dtype's precision) / eps, curvature by less than rtol.
+        # Rounding moves a one-sided slope by about |total| * precision / eps, curvature by far less than rtol.
         noise = abs(middle) * 2 * float(np.finfo(x.dtype).eps) / eps + atol + rtol * max(abs(left), abs(right))
         if abs(right - left) > 2 * noise and min(left, right) - noise <= found <= max(left, right) + noise:
             continue  # a kink, and the gradient is one of its slopes
