@@ -218,7 +218,7 @@ def backward_steps(
             if parent is None or dx is None:
                 grads.append(None)
                 continue
-            shared = dx is dz or dx.base is not None or any(dx is other for other in grads)
+            shared = type(parent) is not Node and (dx is dz or dx.base is not None or any(dx is g for g in grads))
             if dx.shape != parent.shape:
                 dx, shared = _fit(dx, parent.shape, node), False
             if dx.dtype != parent.dtype:
