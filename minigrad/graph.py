@@ -143,6 +143,10 @@ class set_grad_enabled(_GradMode):
         self._before.append(self._at_call)
         state.grad_enabled = self.enabled
 
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        state.grad_enabled = self._at_call  # as a decorator, it is for the function alone
+        return (enable_grad if self.enabled else no_grad)()(function)
+
 
 def is_grad_enabled() -> bool:
     """Whether ops are being recorded in this thread."""

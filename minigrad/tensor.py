@@ -878,7 +878,7 @@ class Tensor:
         return self._update(Tensor.__truediv__, other)
 
     def _compute_write(self, compute: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """The in-place form of a method: the graph is asked first, then the result is written."""
+        """The in-place form of a method: its result is written, where ``_write`` allows it."""
         return self._write(compute(self, *args, **kwargs))
 
     def add_(self, other: Any, *, alpha: Number = 1) -> Tensor:

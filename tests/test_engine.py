@@ -418,6 +418,12 @@ def test_no_grad_and_its_relatives():
     assert not f().requires_grad and (x * 2).requires_grad
     with mg.set_grad_enabled(False):
         assert not mg.is_grad_enabled()
+
+    @mg.set_grad_enabled(False)
+    def g():
+        return x * 2
+
+    assert mg.is_grad_enabled() and not g().requires_grad
     assert mg.is_grad_enabled()
     with pytest.raises(RuntimeError, match="detach"):
         x.numpy()
