@@ -7,6 +7,7 @@ shape that broadcasting gave it: the engine sums it back to the input's shape. T
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -19,6 +20,8 @@ Backward: TypeAlias = Callable[[Array], Gradients]
 Op: TypeAlias = Callable[..., tuple[Any, Backward]]
 
 OPS: dict[str, Op] = {}
+TWINS: dict[Op, Op] = {}  # an op -> its tuned twin: same arguments, same result, made with less time or memory
+CHOSEN: dict[Op, Op] = {} if os.environ.get("MINIGRAD_PLAIN") == "1" else TWINS  # what runs in place of an op
 
 
 def op(function: Op) -> Op:
@@ -30,6 +33,16 @@ def op(function: Op) -> Op:
         raise ValueError(f"op {name!r} has no formulas: start its docstring with 'z = ...', then one line per gradient")
     OPS[name] = function
     return function
+
+
+def twin(definition: Op) -> Callable[[Op], Op]:
+    """Enter the tuned twin of an op: it runs instead, unless the environment says MINIGRAD_PLAIN=1."""
+
+    def enter(function: Op) -> Op:
+        TWINS[definition] = function
+        return function
+
+    return enter
 
 
 def formulas(function: Op) -> list[str]:
