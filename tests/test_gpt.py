@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from every_parameter import all_gradients
 
 import minigrad as mg
 from minigrad import nn
+from models.blocks import POSITIONS
 from models.gpt import GPT, GPTConfig
 from models.sampling import choose
 
 TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
+SCHEMES = [
+    *({"positions": word} for word in POSITIONS),
+    *({"attention": word, "window": 2, "features": 4} for word in ("longformer", "performer")),
+    {"attention": "performer", "positions": "rotary", "features": 4},
+]
+every_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: "-".join(map(str, s.values())))
 
 
-def make(config: GPTConfig = TINY, dtype: object = mg.float32) -> GPT:
+def make(dtype: object = mg.float32, **changes: object) -> GPT:
     mg.manual_seed(0)
-    model = GPT(config).to(dtype)
+    model = GPT(replace(TINY, **changes)).to(dtype)
     with mg.no_grad():
         for parameter in model.parameters():  # away from the near-zero start, where mistakes hardly show
             parameter.add_(0.3 * mg.randn(parameter.shape, dtype=parameter.dtype))
@@ -27,14 +36,16 @@ def some_ids(batch: int, time: int, seed: int = 0) -> mg.Tensor:
     return mg.tensor(np.random.default_rng(seed).integers(0, TINY.vocab_size, (batch, time)))
 
 
-def test_every_gradient_of_the_whole_model():
-    model = make(dtype=mg.float64)
+@every_scheme
+def test_every_gradient_of_the_whole_model(scheme):
+    model = make(mg.float64, **scheme)
     ids, targets = some_ids(2, 5), some_ids(2, 5, seed=1)
     assert all_gradients(model, lambda: model(ids, targets)[1])
 
 
-def test_the_future_is_not_seen():
-    model = make().eval()
+@every_scheme
+def test_the_future_is_not_seen(scheme):
+    model = make(**scheme).eval()
     ids = some_ids(2, 8)
     logits = model(ids)[0].detach()
     for t in range(8):
@@ -45,9 +56,10 @@ def test_the_future_is_not_seen():
         assert not (again[:, t:] == logits[:, t:]).all()
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("chunks", [(1,) * 8, (3, 1, 4), (8,)])
-def test_the_cache_changes_nothing(chunks):
-    model = make(dtype=mg.float64).eval()
+def test_the_cache_changes_nothing(chunks, positions):
+    model = make(mg.float64, positions=positions).eval()
     ids = some_ids(2, 8)
     full = model(ids)[0].detach().numpy()
     cache: list = []
@@ -56,8 +68,9 @@ def test_the_cache_changes_nothing(chunks):
     np.testing.assert_allclose(mg.cat(parts, dim=1).numpy(), full, atol=1e-12)
 
 
-def test_sampling_with_and_without_cache_past_the_context():
-    model = make()
+@pytest.mark.parametrize("scheme", [{}, {"positions": "rotary"}, {"attention": "longformer", "window": 3}])
+def test_sampling_with_and_without_cache_past_the_context(scheme):
+    model = make(**scheme)
     start = some_ids(2, 3)
     for temperature, top_k, top_p in [(0.0, None, None), (1.0, None, None), (0.7, 3, None), (1.0, None, 0.8)]:
         drawn = [
@@ -90,11 +103,19 @@ def _unique_arrays(model: nn.Module) -> list[np.ndarray]:
         ({"n_embd": 10, "n_head": 4}, "n_embd=10 must be divisible by n_head=4"),
         ({"n_layer": 0}, "n_layer must be at least 1"),
         ({"dropout": 1.5}, "dropout"),
+        ({"positions": "fourier"}, "positions must be one of learned, sinusoidal, rotary, alibi, relative, got 'fou"),
+        ({"attention": "sparse"}, "attention must be one of full, longformer, linformer, performer"),
+        ({"attention": "performer", "positions": "alibi"}, "take learned, sinusoidal or rotary"),
     ],
 )
 def test_wrong_sizes(wrong, text):
     with pytest.raises(ValueError, match=text):
         GPTConfig(**{"vocab_size": 11, **wrong})
+
+
+def test_a_causal_linformer_is_refused():
+    with pytest.raises(ValueError, match="the future too"):
+        make(attention="linformer")
 
 
 def test_generate_arguments():
