@@ -90,6 +90,7 @@ class _State(threading.local):
     scope = ""  # dotted path of the module that is running
     observer: Callable[..., None] | None = None  # called after each op with (op, inputs, constants, output)
     step_observer: Callable[[Step], None] | None = None  # called after each step back
+    walker: Callable[..., None] | None = None  # given (tensor, its gradient, the steps) by backward(), walks first
 
 
 state = _State()

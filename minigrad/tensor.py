@@ -225,7 +225,10 @@ class Tensor:
         ``gradient`` is d loss / d self, of the same shape; it may be left out for a single number. The graph is
         released on the way unless ``retain_graph``. Raises RuntimeError where there is no graph, or no longer.
         """
-        for _ in self.backward_steps(gradient, retain_graph, create_graph):
+        steps = self.backward_steps(gradient, retain_graph, create_graph)
+        if state.walker is not None:
+            state.walker(self, self._cotangent(gradient), steps)
+        for _ in steps:
             pass
 
     def backward_steps(

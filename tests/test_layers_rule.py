@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (  # bottom to top
     {"ops"},
     {"graph"},
-    {"random", "cli"},
+    {"random", "cli", "script"},
     {"tensor"},
     {"functions"},
     {"autograd", "serialization"},
@@ -22,7 +22,8 @@ FLOORS = (  # bottom to top
     {"data"},
     {"training", "parallel"},
     {"trace"},
-    {"debugger", "viz"},
+    {"viz"},
+    {"debugger"},
     {"__init__"},
     {"__main__"},
 )

@@ -1,0 +1,570 @@
+"""The stepper: walks one backward pass step by step, forwards and back, with breakpoints, in the manner of pdb."""
+
+from __future__ import annotations
+
+import cmd
+import linecache
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from minigrad.graph import Step, state
+from minigrad.ops import Array
+from minigrad.tensor import Tensor
+from minigrad.trace import Contribution, Recorder, StepRecord, Summary
+
+VERIFIED = 64  # elements of one input that ``verify`` compares, chosen by a fixed seed where there are more
+
+
+@dataclass(frozen=True)
+class Breakpoint:
+    """Where to stop: an op, a module, a parameter or other tensor, a source line, a bad or a big number."""
+
+    kind: str  # "op", "module", "tensor", "line", "nonfinite", "norm"
+    value: str = ""
+
+    def __str__(self) -> str:
+        return {"nonfinite": "a number that is not finite", "norm": f"gradient norm over {self.value}"}.get(
+            self.kind, f"{self.kind} {self.value}"
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One input of an op: how far its gradient is from finite differences, and where it is farthest."""
+
+    name: str
+    checked: int
+    size: int
+    difference: float
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.difference <= 1e-4 + 1e-2 * abs(self.numeric)
+
+
+class Stepper:
+    """One backward pass, at a position: 0 is before the first step. Steps already made can be looked at again."""
+
+    def __init__(self, recorder: Recorder, steps: Iterator[Step]) -> None:
+        self.recorder = recorder
+        self.trace = recorder.trace
+        self.steps = steps
+        self.position = 0
+        self.finished = False
+        self.breakpoints: list[Breakpoint] = []
+        self.total = len(self.trace.ancestors(self.trace.passes[-1].root))
+
+    @property
+    def made(self) -> list[StepRecord]:
+        """The steps that have been made so far."""
+        return self.trace.passes[-1].steps
+
+    @property
+    def current(self) -> StepRecord | None:
+        """The step we stand at; None before the first."""
+        return self.made[self.position - 1] if self.position else None
+
+    def forward(self) -> bool:
+        """Go one step on, making it if it has not been made; False at the end."""
+        if self.position == len(self.made):
+            for step in self.steps:
+                if self.recorder.step(step) is not None:
+                    break
+            else:
+                self.finished = True
+                return False
+        self.position += 1
+        return True
+
+    def back(self) -> bool:
+        """Look at the step before; nothing is undone. False at the start."""
+        if self.position == 0:
+            return False
+        self.position -= 1
+        return True
+
+    def next_module(self) -> bool:
+        """Go on to the first step of another module; False at the end."""
+        here = self.module()
+        while self.forward():
+            if self.module() != here:
+                return True
+        return False
+
+    def to_break(self) -> Breakpoint | None:
+        """Go on to a breakpoint, which is returned, or to the end."""
+        while self.forward():
+            for point in self.breakpoints:
+                if self.hits(point):
+                    return point
+        return None
+
+    def module(self) -> str:
+        """The module of the current step."""
+        return "" if self.current is None else self.trace.ops[self.current.op].module
+
+    def hits(self, point: Breakpoint) -> bool:
+        """Whether the current step is where a breakpoint wants to stop."""
+        step = self.current
+        assert step is not None
+        op = self.trace.ops[step.op]
+        given = [g for g in step.grads if g is not None]
+        if point.kind == "op":
+            return op.op == point.value
+        if point.kind == "module":
+            return op.module == point.value or op.module.startswith(point.value + ".")
+        if point.kind == "tensor":
+            return any(self.trace.label(g.tensor) == point.value for g in given)
+        if point.kind == "line":
+            file, _, line = point.value.rpartition(":")
+            return op.source is not None and op.source.line == int(line) and op.source.file.endswith(file)
+        if point.kind == "nonfinite":
+            return bool(step.dz.nonfinite) or any(g.contribution.nonfinite for g in given)
+        return any((s.norm or 0) > float(point.value) for s in (step.dz, *(g.contribution for g in given)))
+
+    def breakpoint_for(self, text: str) -> Breakpoint:
+        """What a user means by ``matmul``, ``blocks.0.attention``, ``head.weight``, ``41``, ``model.py:41``, ``nan``,
+        ``norm > 10``. Raises ValueError for what nothing in this pass can hit."""
+        text = text.strip()
+        size = re.fullmatch(r"norm\s*>\s*([0-9.eE+-]+)", text)
+        if size:
+            return Breakpoint("norm", str(float(size[1])))
+        if text in ("nan", "inf", "nonfinite"):
+            return Breakpoint("nonfinite")
+        used = [self.trace.ops[i] for i in self.trace.ancestors(self.trace.passes[-1].root)]
+        if re.fullmatch(r"(.*:)?\d+", text):
+            point = Breakpoint("line", text if ":" in text else f":{text}")
+            file, _, line = point.value.rpartition(":")
+            if not any(o.source and o.source.line == int(line) and o.source.file.endswith(file) for o in used):
+                raise ValueError(f"no op of this backward pass was made on line {text}")
+            return point
+        if any(o.op == text for o in used):
+            return Breakpoint("op", text)
+        labels = {self.trace.label(i["tensor"]) for o in used for i in o.inputs if "tensor" in i}
+        if text in labels:
+            return Breakpoint("tensor", text)
+        if any(o.module == text or o.module.startswith(text + ".") for o in used):
+            return Breakpoint("module", text)
+        raise ValueError(f"{text!r} is no op, module, tensor or line of this backward pass")
+
+    def verify(self) -> list[Verification]:
+        """Compare the current step with finite differences of its op, in float64, for each input that has a gradient.
+
+        Raises ValueError where the arrays of the forward pass were not recorded.
+        """
+        step = self.current
+        if step is None:
+            raise ValueError("there is no step to verify yet: s makes one")
+        if step.op not in self.recorder.calls:
+            raise ValueError("the inputs of this op were not recorded: run it under `python -m minigrad step`")
+        op, inputs, constants = self.recorder.calls[step.op]
+        raised = [_raised(x) for x in inputs]
+        dz = self.recorder.upstream[step.op].astype(np.float64)
+        gradients = op(*raised, **constants)[1](dz)
+        made = self.trace.ops[step.op].op
+        found = []
+        for position, (grad, dx) in enumerate(zip(step.grads, gradients, strict=False)):
+            if grad is not None and dx is not None:
+                name = self.trace.label(grad.tensor)
+                recorded = grad.contribution
+                found.append(_compare(op, raised, constants, dz, position, name or made, dx, recorded))
+        return found
+
+
+def _raised(x: Any) -> Any:
+    """A floating array as a float64 copy of its own; anything else as it is."""
+    return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+
+
+def _compare(
+    op: Callable[..., Any],
+    inputs: list[Any],
+    constants: dict[str, Any],
+    dz: Array,
+    position: int,
+    name: str,
+    dx: Array,
+    recorded: Summary,
+) -> Verification:
+    x = inputs[position]
+    extra = dx.ndim - x.ndim
+    axes = (*range(extra), *(i + extra for i, n in enumerate(x.shape) if n == 1 and dx.shape[i + extra] != 1))
+    dx = dx.sum(axes, keepdims=True).reshape(x.shape)
+    known = recorded.data  # what the run itself computed, if it was recorded whole; else the same backward in float64
+    analytic = np.array(known, dtype=np.float64).reshape(x.shape) if known is not None else dx
+    places = np.arange(x.size)
+    if x.size > VERIFIED:
+        places = np.sort(np.random.default_rng(0).choice(x.size, VERIFIED, replace=False))
+    worst = Verification(name, len(places), x.size, 0.0, (), 0.0, 0.0)
+    flat = x.reshape(-1)
+    for place in places:
+        before = flat[place]
+        eps = 1e-6 * max(1.0, abs(before))
+        flat[place] = before + eps
+        up = float((dz * op(*inputs, **constants)[0]).sum())
+        flat[place] = before - eps
+        down = float((dz * op(*inputs, **constants)[0]).sum())
+        flat[place] = before
+        numeric = (up - down) / (2 * eps)
+        index = tuple(int(i) for i in np.unravel_index(place, x.shape))
+        difference = abs(float(analytic[index]) - numeric)
+        if not difference <= worst.difference:  # NaN counts as worst
+            worst = Verification(name, len(places), x.size, difference, index, float(analytic[index]), numeric)
+    return worst
+
+
+LETTERS = {
+    "s": "step", "n": "next", "c": "continue", "r": "run", "q": "quit", "b": "break", "cl": "clear", "w": "where",
+    "l": "list", "f": "formula", "p": "print", "v": "verify", "h": "help",
+}  # fmt: skip
+
+
+class Quit(SystemExit):
+    """The user has seen enough."""
+
+
+class Terminal(cmd.Cmd):
+    """The stepper in a terminal: pdb's letters and habits. An empty line repeats the last command."""
+
+    prompt = "(step) "
+
+    def __init__(self, stepper: Stepper, stdout: Any = None, stdin: Any = None) -> None:
+        super().__init__(stdin=stdin, stdout=stdout)
+        self.use_rawinput = stdin is None
+        self.stepper = stepper
+        self.trace = stepper.trace
+        self.run_on = False  # whether the script is to stop at its next backward()
+
+    def say(self, *lines: str) -> None:
+        self.stdout.write("".join(f"{line}\n" for line in lines))
+
+    def start(self) -> None:
+        """Say where we are, and take commands until one lets the program go on."""
+        first = self.trace.passes[-1]
+        where = f" ({first.source.file}:{first.source.line})" if first.source else ""
+        value = self.trace.tensors[first.root].value
+        number = f" = {_number(value.data[0])}" if value.data and len(value.data) == 1 else ""
+        root = f"{self.trace.label(first.root)}{number}{where}"
+        self.say(
+            f"backward() of {root}: {self.stepper.total} ops to walk back through.",
+            "s makes a step, c goes on to a breakpoint or the end, h lists the commands, q quits.",
+        )
+        while True:
+            try:
+                self.cmdloop()
+                return
+            except KeyboardInterrupt:  # noqa: PERF203
+                self.say("", "interrupted; q quits")
+
+    # Moving
+
+    def do_step(self, _: str) -> None:
+        """s(tep): make the next step of backward."""
+        self.show() if self.stepper.forward() else self.end()
+
+    def do_next(self, _: str) -> None:
+        """n(ext): go on to the next module."""
+        self.show() if self.stepper.next_module() else self.end()
+
+    def do_continue(self, _: str) -> bool | None:
+        """c(ontinue): go on to a breakpoint, or to the end; at the end, let the program go on."""
+        if self.stepper.finished:
+            return True
+        point = self.stepper.to_break()
+        if point is None:
+            self.end()
+        else:
+            self.say(f"breakpoint: {point}")
+            self.show()
+        return None
+
+    def do_run(self, _: str) -> bool:
+        """r(un): finish this backward pass and let the program run to its next backward()."""
+        while self.stepper.forward():
+            pass
+        self.run_on = True
+        return True
+
+    def do_back(self, _: str) -> None:
+        """back: look at the step before; nothing is undone."""
+        if not self.stepper.back():
+            self.say("this is the start")
+        elif self.stepper.current is None:
+            self.say("at the start: no step has been made yet")
+        else:
+            self.show()
+
+    def do_forward(self, _: str) -> None:
+        """forward: look at the next step that was made already (then s makes new ones)."""
+        if self.stepper.position < len(self.stepper.made):
+            self.stepper.forward()
+            self.show()
+        else:
+            self.say("this is the newest step: s makes another")
+
+    def do_quit(self, _: str) -> NoReturn:
+        """q(uit): end the program."""
+        raise Quit(0)
+
+    def do_EOF(self, _: str) -> NoReturn:
+        """Ctrl-D: end the program."""
+        self.say("")
+        raise Quit(0)
+
+    # Breakpoints
+
+    def do_break(self, text: str) -> None:
+        """b(reak) WHERE: stop at an op (matmul), module (blocks.0), tensor (head.weight), line (41 or model.py:41),
+        nan (a number that is not finite), norm > 10 (a gradient's norm). Without WHERE: list the breakpoints."""
+        if not text:
+            for number, point in enumerate(self.stepper.breakpoints, 1):
+                self.say(f"{number}  {point}")
+            if not self.stepper.breakpoints:
+                self.say("no breakpoints")
+            return
+        point = self.stepper.breakpoint_for(text)
+        if point not in self.stepper.breakpoints:
+            self.stepper.breakpoints.append(point)
+        self.say(f"breakpoint {self.stepper.breakpoints.index(point) + 1}: {point}")
+
+    def do_clear(self, text: str) -> None:
+        """cl(ear) [NUMBER]: remove a breakpoint, or all."""
+        if not text:
+            self.stepper.breakpoints.clear()
+            self.say("all breakpoints removed")
+        elif text.isdigit() and 1 <= int(text) <= len(self.stepper.breakpoints):
+            self.say(f"removed: {self.stepper.breakpoints.pop(int(text) - 1)}")
+        else:
+            raise ValueError(f"there is no breakpoint {text}; b lists them")
+
+    # Looking
+
+    def do_where(self, _: str) -> None:
+        """w(here): the ops this gradient has come through, from the root to here."""
+        for number, step in enumerate(self.stepper.made[: self.stepper.position], 1):
+            op = self.trace.ops[step.op]
+            mark = "->" if number == self.stepper.position else "  "
+            self.say(f"{mark} {number:3} {op.op}{_inside(op.module)}  {op.source.text if op.source else ''}".rstrip())
+
+    def do_list(self, _: str) -> None:
+        """l(ist): the source around the current line."""
+        source = self.op().source
+        if source is None:
+            raise ValueError("the source line was not recorded")
+        for line in range(max(1, source.line - 5), source.line + 6):
+            text = linecache.getline(str(Path(source.file)), line).rstrip()
+            if text or line <= source.line:
+                self.say(f"{line:5} {'->' if line == source.line else '  '} {text}")
+
+    def do_formula(self, _: str) -> None:
+        """f(ormula): the formulas of the current op: forward, then the gradients."""
+        self.say(*(f"  {line}" for line in self.op().formulas))
+
+    def do_print(self, text: str) -> None:
+        """p(rint) NAME: a tensor (loss, head.weight, matmul_12), its gradient (head.weight.grad), dz, or what the
+        current op saved (saved.x); with an index: scores[0, 1]. Without NAME: the names."""
+        if not text:
+            self.say("  ".join(self.names()))
+            return
+        name, index = re.fullmatch(r"([^\[]*)((?:\[.*\])?)", text.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
+        value = self.value(name.strip())
+        if isinstance(value, Summary):
+            self.say(f"{name}: {_in_short(value)}; its elements were not recorded")
+            return
+        if index:
+            value = np.asarray(eval(f"array{index}", {"array": value, "__builtins__": {}}))
+        self.say(f"{text.strip()} {value.shape} {value.dtype}", np.array2string(value, precision=4, threshold=200))
+
+    def do_saved(self, _: str) -> None:
+        """saved: the arrays the current op kept for its backward."""
+        for name, summary in self.op().saved.items():
+            self.say(f"  {name:12} {_in_short(summary)}")
+
+    def do_verify(self, _: str) -> None:
+        """v(erify): compare this very step with finite differences."""
+        for check in self.stepper.verify():
+            part = "every element" if check.checked == check.size else f"{check.checked} of {check.size} elements"
+            if check.agrees:
+                largest = f"largest difference {check.difference:.1e}"
+                self.say(f"  {check.name}: agrees with finite differences, {part} ({largest})")
+            else:
+                self.say(
+                    f"  {check.name}{list(check.index)}: backward says {_number(check.analytic)}, "
+                    f"finite difference {_number(check.numeric)}"
+                )
+
+    # Shared
+
+    def op(self) -> Any:
+        step = self.stepper.current
+        if step is None:
+            raise ValueError("no step has been made yet: s makes one")
+        return self.trace.ops[step.op]
+
+    def show(self) -> None:
+        """The current step in a few lines."""
+        step, op = self.stepper.current, self.op()
+        assert step is not None
+        self.say(f"step {self.stepper.position} of {self.stepper.total}: {op.op}{_inside(op.module)}")
+        if op.source:
+            self.say(f"  {op.source.file}:{op.source.line} {op.source.function}", f"    {op.source.text}")
+        self.say(
+            *(f"    {line}" for line in op.formulas[1:]), f"  dz of {self.trace.label(op.output)}: {_in_short(step.dz)}"
+        )
+        for grad in step.grads:
+            if grad is not None:
+                self.say(f"  to {self.trace.label(grad.tensor)}: {_in_short(grad.contribution)}{_sum(grad)}")
+
+    def end(self) -> None:
+        leaves = {
+            g.tensor for s in self.stepper.made for g in s.grads if g and self.trace.tensors[g.tensor].made_by is None
+        }
+        self.say(
+            f"backward is complete: {len(leaves)} leaves have their gradient. c goes on with the program, q quits."
+        )
+
+    def value(self, name: str) -> Array | Summary:
+        """The array that a name stands for. Raises ValueError for names that stand for nothing (yet)."""
+        recorder, step = self.stepper.recorder, self.stepper.current
+        if name == "dz" and step is not None:
+            return recorder.upstream[step.op]
+        if name.startswith("saved.") and step is not None:
+            saved = self.op().saved.get(name.removeprefix("saved."))
+            if saved is not None:
+                return _whole(saved)
+        wants_grad = name.endswith(".grad")
+        for record in reversed(self.trace.tensors):
+            if self.trace.label(record.id) == name.removesuffix(".grad"):
+                if not wants_grad:
+                    return recorder.arrays.get(record.id, record.value)
+                return _whole(self.gradient(record.id))
+        raise ValueError(f"{name!r} stands for nothing here; p alone lists the names")
+
+    def gradient(self, tensor: int) -> Summary:
+        """The gradient of a tensor as it stands at the current position."""
+        for step in reversed(self.stepper.made[: self.stepper.position]):
+            for grad in reversed(step.grads):
+                if grad is not None and grad.tensor == tensor:
+                    return grad.after
+        raise ValueError(f"the gradient of {self.trace.label(tensor)} is not yet computed")
+
+    def names(self) -> list[str]:
+        """All names that print knows here."""
+        names = dict.fromkeys(self.trace.label(t.id) for t in self.trace.tensors)
+        if self.stepper.current is not None:
+            names |= dict.fromkeys(["dz", *(f"saved.{name}" for name in self.op().saved)])
+        return list(names)
+
+    # pdb's habits
+
+    def onecmd(self, line: str) -> bool:
+        command, argument, _ = self.parseline(line)
+        if command in LETTERS:
+            line = f"{LETTERS[command]} {argument or ''}"
+        try:
+            return bool(super().onecmd(line))
+        except (ValueError, IndexError, TypeError, NameError, SyntaxError, OSError) as error:
+            self.say(f"*** {error}")
+            return False
+
+    def default(self, line: str) -> None:
+        self.say(f"*** {line.split()[0]!r} is no command; h lists them")
+
+    def do_help(self, arg: str) -> None:
+        """h(elp) [COMMAND]: the commands, or one of them."""
+        name = LETTERS.get(arg, arg)
+        if arg:
+            text = getattr(getattr(self, f"do_{name}", None), "__doc__", None)
+            if text is None:
+                raise ValueError(f"{arg!r} is no command; h lists them")
+            self.say(" ".join(text.split()))
+            return
+        for attribute in self.get_names():
+            if attribute.startswith("do_") and attribute != "do_EOF":
+                self.say("  " + " ".join(getattr(self, attribute).__doc__.split()))
+
+    def completedefault(self, text: str, line: str, begin: int, end: int) -> list[str]:
+        words = self.names() + sorted({o.op for o in self.trace.ops} | {o.module for o in self.trace.ops if o.module})
+        start = shlex.split(line[:end])[-1] if line[:end].split() else ""
+        cut = len(start) - len(text)
+        return [word[cut:] for word in words if word.startswith(start)]
+
+
+def _inside(module: str) -> str:
+    return f" in {module}" if module else ""
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _in_short(summary: Summary) -> str:
+    """The elements of a very small array, else its shape and statistics."""
+    bad = f", {summary.nonfinite} not finite" if summary.nonfinite else ""
+    if summary.data is not None and len(summary.data) <= 8:
+        numbers = ", ".join(_number(v) for v in summary.data)
+        return numbers if not summary.shape else f"{tuple(summary.shape)} [{numbers}]"
+    if summary.norm is None:
+        return f"{tuple(summary.shape)}{bad}"
+    spread = f"{_number(summary.min)} to {_number(summary.max)}, norm {_number(summary.norm)}"
+    return f"{tuple(summary.shape)} {spread}{bad}"
+
+
+def _sum(grad: Contribution) -> str:
+    before = "" if grad.before is None else f", added to {_in_short(grad.before)} gives {_in_short(grad.after)}"
+    return before + (f"; {grad.waiting} more to come" if grad.waiting else "")
+
+
+def _whole(summary: Summary) -> Array | Summary:
+    if summary.data is None:
+        return summary
+    return np.array(summary.data, dtype=summary.dtype).reshape(summary.shape)
+
+
+class Debugger:
+    """Stops at ``backward()`` and hands over to a terminal; what ``python -m minigrad step`` installs."""
+
+    def __init__(self, recorder: Recorder, open_terminal: Callable[[Stepper], Terminal] = Terminal) -> None:
+        self.recorder = recorder
+        self.open_terminal = open_terminal
+        self.stopping = True
+        self.breakpoints: list[Breakpoint] = []
+
+    def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
+        """Walk this pass under the user's commands."""
+        if not self.stopping or not self.recorder.begin(root, gradient):
+            return
+        stepper = Stepper(self.recorder, steps)
+        stepper.breakpoints = self.breakpoints
+        terminal = self.open_terminal(stepper)
+        terminal.start()
+        self.stopping = terminal.run_on
+        if not self.stopping:
+            state.observer = None
+
+
+def step(loss: Tensor, gradient: Any = None) -> None:
+    """Walk back from a tensor step by step in the terminal; stands in place of ``loss.backward()``.
+
+    Inside ``with minigrad.trace(live=True):`` the steps have source lines, names and values; otherwise what the graph
+    itself holds. Raises RuntimeError where there is no graph.
+    """
+    holder = getattr(state.observer, "__self__", None)
+    recorder = holder if isinstance(holder, Recorder) else Recorder(live=True)
+    if recorder is not holder:
+        recorder.from_graph(loss)
+    before = state.walker
+    state.walker = Debugger(recorder).on_backward
+    try:
+        loss.backward(gradient)
+    finally:
+        state.walker = before

@@ -1,0 +1,28 @@
+"""Runs a user's script as ``python SCRIPT`` does, in this process, so that a recorder or a debugger can watch."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
+    """Run a file as ``__main__`` with these arguments; what it raises comes out, an exit with status 0 does not.
+
+    Raises FileNotFoundError where there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(2, "there is no such script", str(path))
+    before = sys.argv, sys.path[:]
+    sys.argv = [str(path), *arguments]
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
+    finally:
+        sys.argv, sys.path[:] = before
