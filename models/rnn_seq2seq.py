@@ -1,7 +1,8 @@
-"""Sequence to sequence before transformers: a GRU reads, a GRU writes, with or without attention. Read it downwards.
+"""Sequence to sequence before transformers: a GRU reads, a GRU writes. Read it from top to bottom.
 
-Without attention the decoder gets one vector, the last states of the encoder (Sutskever et al. 2014; Cho et al. 2014).
-With it, each step gets its own mix of all states of the encoder (Bahdanau et al. 2015). Nothing else differs.
+Without attention, all that the decoder gets is one vector, the last states of the encoder, at the start (Sutskever et
+al. 2014) and at every step (Cho et al. 2014). With it, each step gets its own mix of all states of the encoder instead
+(Bahdanau et al. 2015). Nothing else differs.
 Shapes: B batch, T target time, S source time, E embedding, H hidden size, V vocabulary; M = 2H, two directions.
 """
 
@@ -42,7 +43,7 @@ class RNNSeq2SeqConfig:
 
 
 class Source(NamedTuple):
-    """What the decoder gets of the source."""
+    """What the decoder may look at."""
 
     last: mg.Tensor  # (B, M), the last states of both directions
     states: mg.Tensor  # (B, S, M), all of them
@@ -51,7 +52,7 @@ class Source(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """One GRU reads forwards and one backwards: ids (B, S), the last of them padding, and lengths (B,)."""
+    """One GRU reads forwards, one backwards: ids (B, S), of which the first lengths (B,) are real, to their states."""
 
     def __init__(self, config: RNNSeq2SeqConfig) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class Encoder(nn.Module):
         B, S = ids.shape
         row, place, length = mg.arange(B).unsqueeze(1), mg.arange(S), lengths.unsqueeze(1)  # (B, 1), (S,), (B, 1)
         real = place < length  # (B, S)
-        # Only real tokens change sides: both directions read the padding last, where it reaches no real state.
+        # Turned round within its own length, a source has its padding last again, where it reaches no real state.
         mirror = mg.where(real, length - 1 - place, place)  # (B, S)
         left, _ = self.left_to_right(self.embedding(ids))  # (B, S, E) -> (B, S, H)
         right, _ = self.right_to_left(self.embedding(ids[row, mirror]))  # (B, S, H), in the order of reading
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class AdditiveAttention(nn.Module):
-    """A mix of all states of the source, for one state of the decoder: (B, H) -> context (B, M), weights (B, S).
+    """A mix of all states of the source, for a state of the decoder: (B, H) -> context (B, M), weights (B, S).
 
         score[s] = v · tanh(W state + U states[s]),  weights = softmax(score),  context = sum of weights[s] * states[s]
 
@@ -82,7 +83,7 @@ class AdditiveAttention(nn.Module):
 
     def __init__(self, n_hidden: int) -> None:
         super().__init__()
-        self.query = nn.Linear(n_hidden, n_hidden)  # W
+        self.query = nn.Linear(n_hidden, n_hidden, bias=False)  # W
         self.key = nn.Linear(2 * n_hidden, n_hidden, bias=False)  # U
         self.score = nn.Linear(n_hidden, 1, bias=False)  # v
 
@@ -95,7 +96,10 @@ class AdditiveAttention(nn.Module):
 
 
 class RNNSeq2Seq(nn.Module):
-    """Source (B, S) and the target so far (B, T) to logits for the next token at every position (B, T, V)."""
+    """Source (B, S) and the target so far (B, T) to logits for the next token at every position (B, T, V).
+
+    One linear layer turns state and context into logits, where Bahdanau et al. have a hidden layer of maxout units.
+    """
 
     def __init__(self, config: RNNSeq2SeqConfig) -> None:
         super().__init__()
@@ -110,17 +114,19 @@ class RNNSeq2Seq(nn.Module):
     def read(self, ids: mg.Tensor, lengths: mg.Tensor | None) -> tuple[Source, mg.Tensor]:
         """The encoded source, and the decoder's first state (B, H)."""
         B, S = ids.shape
+        if S == 0:
+            raise ValueError("a source must have at least one token")
         lengths = mg.full((B,), S, dtype=mg.long) if lengths is None else lengths
-        if lengths.shape != (B,) or not ((lengths >= 1) & (lengths <= S)).all():
-            raise ValueError(f"lengths must be {B} numbers from 1 to {S}, got {lengths.tolist()}")
+        if lengths.shape != (B,):
+            raise ValueError(f"lengths must be ({B},), one for each source, got {lengths.shape}")
+        if not ((lengths >= 1) & (lengths <= S)).all():
+            raise ValueError(f"lengths must be from 1 to {S}, they run from {lengths.min()} to {lengths.max()}")
         source = self.encoder(ids, lengths)
         if self.attention is not None:
             source = source._replace(keys=self.attention.key(source.states))  # the same for every step
         return source, self.bridge(source.last).tanh()
 
-    def step(
-        self, token: mg.Tensor, state: mg.Tensor, source: Source
-    ) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor | None]:
+    def step(self, token: mg.Tensor, state: mg.Tensor, source: Source) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor | None]:
         """One token (B,) and a state (B, H) -> the next state (B, H), features (B, H + M) and weights (B, S)."""
         context, weights = source.last, None  # (B, M)
         if self.attention is not None:
@@ -135,27 +141,33 @@ class RNNSeq2Seq(nn.Module):
 
         The target starts with the start token and is read whatever the model would have said (teacher forcing).
         lengths (B,) count the real tokens of each source, padding is on the right; without them all are real. Raises
-        ValueError for a source without a token.
+        ValueError for a source or a target without a token.
         """
+        if target.shape[1] == 0:
+            raise ValueError("a target must have at least the start token")
         source, state = self.read(ids, lengths)
-        features, looks = [], []
+        features: list[mg.Tensor] = []
+        looks: list[mg.Tensor] = []
         for t in range(target.shape[1]):
             state, feature, weights = self.step(target[:, t], state, source)
             features.append(feature)
-            looks.append(weights)
+            if weights is not None:
+                looks.append(weights)
         logits = self.head(mg.stack(features, dim=1))  # (B, T, H + M) -> (B, T, V)
-        return logits, None if self.attention is None else mg.stack(looks, dim=1)  # (B, T, S)
+        return logits, mg.stack(looks, dim=1) if looks else None  # (B, T, S)
 
     @mg.no_grad()
     def generate(self, ids: mg.Tensor, max_new_tokens: int, lengths: mg.Tensor | None = None) -> mg.Tensor:
-        """The likeliest token after each token: (B, T), T at most max_new_tokens, without start, filled up with end."""
+        """Write the likeliest token, read it, go on: (B, max_new_tokens), without start, filled up with end."""
         source, state = self.read(ids, lengths)
         token = mg.full((len(ids),), self.config.start, dtype=mg.long)  # (B,)
-        done = token == self.config.end
-        written: list[mg.Tensor] = []
-        while len(written) < max_new_tokens and not done.all():
+        written = mg.full((len(ids), max_new_tokens), self.config.end, dtype=mg.long)
+        done = mg.zeros(len(ids), dtype=mg.bool)
+        for t in range(max_new_tokens):
             state, feature, _ = self.step(token, state, source)
             token = self.head(feature).argmax(-1).masked_fill(done, self.config.end)
-            done = done | (token == self.config.end)
-            written.append(token)
-        return mg.stack(written, dim=1)
+            written[:, t] = token
+            done = token == self.config.end
+            if done.all():
+                break
+        return written
