@@ -4,6 +4,7 @@
     python examples/train_char_gpt.py --data my.txt        a text of yours
     python examples/train_char_gpt.py --resume runs/python-docs.npz
 
+Beside the checkpoint a run leaves its curve (.csv) and a page (.html) with curves, samples and attention over time.
 Ctrl-C ends the run after the step in hand and writes the checkpoint; --resume continues it exactly.
 """
 
@@ -18,6 +19,8 @@ from minigrad import optim
 from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
 from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
 from minigrad.training import Trainer
+from minigrad.viz.heads import attention_layers
+from minigrad.viz.run import save_run_page
 from models.gpt import GPT, GPTConfig
 
 
@@ -63,6 +66,13 @@ def sample(model: GPT, tokenizer: CharTokenizer, length: int) -> str:
     ids = mg.tensor(tokenizer.encode(start)).view(1, -1)
     drawn = model.generate(ids, length, temperature=0.8, generator=mg.Generator().manual_seed(1))
     return tokenizer.decode(drawn[0].numpy()[1:])
+
+
+def probe(model: GPT, tokenizer: CharTokenizer, text: str, length: int) -> dict[str, Any]:
+    """What the run's page shows for one moment: a sample, and where the first and last layer look in a text."""
+    layers = attention_layers(model, [mg.tensor(tokenizer.encode(text)).view(1, -1)])
+    attention = [{"path": x.path, "tokens": list(text), "weights": x.weights} for x in (layers[0], layers[-1])]
+    return {"sample": sample(model, tokenizer, min(length, 200)), "attention": attention[: len(layers)]}
 
 
 def show(title: str, text: str) -> None:
@@ -128,6 +138,7 @@ def main() -> int:
     if args.sample and checkpoint is None:
         show("before training", sample(model, tokenizer, min(args.sample, 200)))
 
+    looked_at = tokenizer.decode(val_ids[: min(config.block_size, 48)])
     finished = trainer.fit(
         settings["steps"],
         windows=windows,
@@ -135,14 +146,16 @@ def main() -> int:
         checkpoint=out,
         save_every=args.save_every,
         curve=out.with_suffix(".csv"),
+        probe=lambda: probe(model, tokenizer, looked_at, args.sample),
     )
+    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, guesses, settings)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_char_gpt.py --resume {out}")
         return 130
     if args.sample:
         show(f"after {trainer.step} steps", sample(model, tokenizer, args.sample))
     final = trainer.history[-1]["val_loss"] if trainer.history else trainer.evaluate(windows)
-    print(f"validation loss {final:.3f}; checkpoint {out}, curve {out.with_suffix('.csv')}")
+    print(f"validation loss {final:.3f}; checkpoint {out}, page {out.with_suffix('.html')}")
     if settings["steps"] >= 500:
         assert final < guesses["bigram"], f"a trained GPT must beat bigram guessing, {final} >= {guesses['bigram']}"
     return 0

@@ -59,7 +59,8 @@ class Trainer:
         self.grad_clip = grad_clip
         self.extra = extra or {}
         self.step = 0
-        self.history: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
+        self.losses: list[float] = []  # of every step
 
     def state_dict(self) -> dict[str, Any]:
         """The whole run as plain data and arrays."""
@@ -72,6 +73,7 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "rng": get_rng_state(),
             "history": self.history,
+            "losses": np.array(self.losses, dtype=np.float32),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -84,6 +86,7 @@ class Trainer:
         set_rng_state(state["rng"])
         self.step = state["step"]
         self.history = list(state["history"])
+        self.losses = state["losses"].tolist()
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
@@ -102,7 +105,20 @@ class Trainer:
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1
+        self.losses.append(value)
         return value, norm, x.size
+
+    def norms(self, grad_norm: float) -> dict[str, tuple[float, float]]:
+        """By module path: the norm of its own weights, and of their gradients as they were before clipping."""
+        clipped = max(1.0, grad_norm / self.grad_clip) if self.grad_clip else 1.0
+        found: dict[str, tuple[float, float]] = {}
+        for path, module in self.model.named_modules():
+            own = list(module.parameters(recurse=False))
+            if own:
+                weights = np.concatenate([p.detach().numpy().ravel() for p in own])
+                slopes = np.concatenate([p.grad.numpy().ravel() for p in own if p.grad is not None] or [np.zeros(1)])
+                found[path] = float(np.linalg.norm(weights)), clipped * float(np.linalg.norm(slopes))
+        return found
 
     def evaluate(self, windows: list[tuple[Any, Any]]) -> float:
         """The mean loss over fixed batches, dropout off."""
@@ -122,10 +138,13 @@ class Trainer:
         checkpoint: str | Path | None = None,
         save_every: float = 60.0,
         curve: str | Path | None = None,
+        probe: Callable[[], dict[str, Any]] | None = None,
         quiet: bool = False,
     ) -> bool:
         """Train until step ``steps``; True when it got there, False when Ctrl-C ended it after the step in hand.
 
+        ``probe()`` is called at every evaluation, and the plain data and arrays it returns (samples, attention weights)
+        are kept in the history.
         The checkpoint is written every ``save_every`` seconds, at the end and on Ctrl-C; the curve (CSV) with it.
         A second Ctrl-C stops at once, and leaves the last checkpoint as it is.
         """
@@ -149,7 +168,13 @@ class Trainer:
                 if self.step % eval_every == 0 or self.step == steps or self.step == 1:
                     val_loss = self.evaluate(windows) if windows else math.nan
                     row = (self.step, loss, val_loss, lr, norm, round(rate, 1))
-                    self.history.append(dict(zip(COLUMNS, row, strict=True)))
+                    self.history.append(
+                        {
+                            **dict(zip(COLUMNS, row, strict=True)),
+                            "norms": self.norms(norm),
+                            "probe": probe() if probe is not None else {},
+                        }
+                    )
                 bar.set_postfix_str(f"loss {smooth:.3f}, val {val_loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
                 bar.update()
                 if checkpoint is not None and time.monotonic() - saved > save_every:
@@ -166,7 +191,7 @@ class Trainer:
         save(self.state_dict(), checkpoint)
         if curve is not None:
             text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, COLUMNS)
+            writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.history)
             with atomic_write(curve) as file:

@@ -57,6 +57,8 @@ def test_what_a_run_prints_and_leaves(finished):
         rows = list(csv.DictReader(file))
     assert [r["step"] for r in rows] == ["1", "5", "10", "15", "20"]
     assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"])
+    page = out.with_suffix(".html").read_text(encoding="utf-8")
+    assert "guessing by" in page and "blocks.0.attention" in page
     with np.load(out, allow_pickle=False) as file:
         assert len(file.files) > 10
 
