@@ -61,7 +61,7 @@ def test_gradcheck_in_float32_takes_wider_steps():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 1.01, 2.0])
 def test_gradcheck_catches_a_wrong_factor(scale):
-    with pytest.raises(GradcheckError, match=r"input 0\[0\]: backward says .* finite difference"):
+    with pytest.raises(GradcheckError, match=r"input 0\[\d\]: backward says .* finite difference"):
         gradcheck(broken(scale), leaf(3))
     assert not gradcheck(broken(scale), leaf(3), raise_exception=False)
 
@@ -120,7 +120,7 @@ def test_function():
 
 def test_anomaly_stops_at_the_line():
     x = mg.tensor([1.0, -1.0], requires_grad=True)
-    with np.errstate(invalid="ignore"), mg.detect_anomaly():
+    with mg.detect_anomaly():
         with pytest.raises(
             AnomalyError, match=r"(?s)log\(\(2,\)\) made nan at index \[1\].*test_autograd.py.*x.log\(\)"
         ):
