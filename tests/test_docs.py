@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def test_files_that_are_named_exist(page):
         assert (ROOT / name).exists(), name
     for script in re.findall(r"python (examples/\w+\.py)", page.read_text(encoding="utf-8")):
         assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_names_that_are_named_exist(page):
+    for name in re.findall(r"`((?:minigrad|models)(?:\.\w+)+)`", page.read_text(encoding="utf-8")):
+        assert pkgutil.resolve_name(name) is not None, name
 
 
 def test_the_two_commands_of_the_readme_are_the_tested_ones():
