@@ -32,12 +32,7 @@ def scaled_dot_product_attention(
     mask: bool, (..., T, S), True where attention is allowed; is_causal allows s <= t. A row with nothing allowed gives
     zeros. Vaswani et al. 2017, eq. 1.
     """
-    if query.ndim < 2 or key.ndim < 2 or value.ndim < 2:
-        raise ValueError("query, key and value need the shape (..., time, size)")
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError(f"query and key differ in size: {query.shape[-1]} and {key.shape[-1]}")
-    if key.shape[-2] != value.shape[-2]:
-        raise ValueError(f"key and value differ in length: {key.shape[-2]} and {value.shape[-2]}")
+    check_shapes(query, key, value)
     has_bias = bias is not None
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
 
@@ -45,7 +40,7 @@ def scaled_dot_product_attention(
     if bias is not None:
         s = s + bias
     if is_causal:
-        s[..., np.tri(*s.shape[-2:]) == 0] = -np.inf
+        np.copyto(s, -np.inf, where=np.tri(*s.shape[-2:]) == 0)
     if mask is not None:
         s = np.where(mask, s, -np.inf).astype(s.dtype, copy=False)
     a = exp_shifted(s, -1)
@@ -66,3 +61,13 @@ def scaled_dot_product_attention(
         return dquery, dkey, dvalue, ds if has_bias else None
 
     return dropped @ value, backward
+
+
+def check_shapes(query: Array, key: Array, value: Array) -> None:
+    """Raise ValueError unless these are query (..., T, D), key (..., S, D) and value (..., S, E)."""
+    if query.ndim < 2 or key.ndim < 2 or value.ndim < 2:
+        raise ValueError("query, key and value need the shape (..., time, size)")
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(f"query and key differ in size: {query.shape[-1]} and {key.shape[-1]}")
+    if key.shape[-2] != value.shape[-2]:
+        raise ValueError(f"key and value differ in length: {key.shape[-2]} and {value.shape[-2]}")
