@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import cmd
 import linecache
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from minigrad.bugs import BUGS, with_bug
 from minigrad.graph import Step, state
 from minigrad.ops import Array
+from minigrad.script import run_script, script_arguments
+from minigrad.serialization import atomic_write
 from minigrad.tensor import Tensor
-from minigrad.trace import Contribution, Recorder, StepRecord, Summary
+from minigrad.trace import Contribution, Recorder, StepRecord, Summary, trace
+from minigrad.viz.graph import Graph
+from minigrad.viz.stepper import LIMIT, stepper_page
 
 VERIFIED = 64  # elements of one input that ``verify`` compares, chosen by a fixed seed where there are more
 
@@ -182,7 +188,7 @@ class Stepper:
 
 def _raised(x: Any) -> Any:
     """A floating array as a float64 copy of its own; anything else as it is."""
-    return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+    return x.astype(np.float64, order="C") if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
 def _compare(
@@ -402,7 +408,47 @@ class Terminal(cmd.Cmd):
                     f"finite difference {_number(check.numeric)}"
                 )
 
+    def do_bug(self, name: str) -> None:
+        """bug NAME: what this pass would have come to with a classic mistake in the engine, and the first step that
+        goes wrong. Without NAME: the mistakes."""
+        if not name:
+            self.say(*(f"  {bug:15} {says}" for bug, says in BUGS.items()))
+            return
+        if name not in BUGS:
+            raise ValueError(f"{name!r} is no bug known here: {', '.join(BUGS)}")
+        self.finish()
+        report = with_bug(name, self.stepper.recorder, len(self.trace.passes) - 1)
+        self.say(report.says + ":")
+        if report.error or report.parts is None:
+            self.say(f"  {report.error or 'no difference in this pass'}")
+            return
+        op = self.trace.ops[report.order[report.parts]]
+        self.say(f"  goes wrong at step {report.parts + 1}: {op.op}{_inside(op.module)}")
+        if report.judge is not None:
+            judge = report.judge
+            self.say(
+                f"  {self.trace.label(judge.tensor)}{list(judge.index)}: finite difference {_number(judge.slope)}, "
+                f"right {_number(judge.right)}, with the bug {_number(judge.wrong)}"
+            )
+
+    def do_graph(self, text: str) -> None:
+        """graph FILE: write the picture of the graph (.svg, .png, .pdf, .html or .dot)."""
+        self.say(f"written: {Graph.from_trace(self.trace).save(text or 'graph.svg')}")
+
+    def do_page(self, text: str) -> None:
+        """page FILE: finish this pass and write its steps as a page (.html)."""
+        self.finish()
+        path = Path(text or "step.html")
+        self.say(_save_page(self.stepper.recorder, path, path.stem))
+
     # Shared
+
+    def finish(self) -> None:
+        """Make the steps that are left; the position stays."""
+        position = self.stepper.position
+        while self.stepper.forward():
+            pass
+        self.stepper.position = position
 
     def op(self) -> Any:
         step = self.stepper.current
@@ -472,7 +518,7 @@ class Terminal(cmd.Cmd):
             line = f"{LETTERS[command]} {argument or ''}"
         try:
             return bool(super().onecmd(line))
-        except (ValueError, IndexError, TypeError, NameError, SyntaxError, OSError) as error:
+        except (ValueError, IndexError, TypeError, NameError, SyntaxError, OSError, ImportError) as error:
             self.say(f"*** {error}")
             return False
 
@@ -537,6 +583,7 @@ class Debugger:
         self.recorder = recorder
         self.open_terminal = open_terminal
         self.stopping = True
+        self.stopped = 0  # how often
         self.breakpoints: list[Breakpoint] = []
 
     def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
@@ -545,6 +592,7 @@ class Debugger:
             return
         stepper = Stepper(self.recorder, steps)
         stepper.breakpoints = self.breakpoints
+        self.stopped += 1
         terminal = self.open_terminal(stepper)
         terminal.start()
         self.stopping = terminal.run_on
@@ -568,3 +616,44 @@ def step(loss: Tensor, gradient: Any = None) -> None:
         loss.backward(gradient)
     finally:
         state.walker = before
+
+
+def main(arguments: Sequence[str]) -> int | None:
+    """``python -m minigrad step [--html FILE] SCRIPT [arguments]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minigrad step",
+        usage="%(prog)s [--html FILE] SCRIPT [arguments of the script]",
+        description="Run a script and stop at its first backward(), to walk it step by step.",
+        epilog="In the terminal h lists the commands. The page that --html writes needs no network.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the steps as a page instead of asking")
+    options, script, rest = script_arguments(parser, arguments)
+    recording = trace(live=True) if options.html is None else trace(LIMIT, live=True)
+    debugger = Debugger(recording.recorder)
+    with recording:
+        if options.html is None:
+            state.walker = debugger.on_backward
+        else:
+            state.walker = _write_page(recording.recorder, options.html, Path(script).name)
+        run_script(script, rest)
+    if not recording.recorder.trace.passes:
+        raise ValueError(f"{script} ended without calling backward() on anything that wants a gradient")
+    return 0
+
+
+def _write_page(recorder: Recorder, path: Path, title: str) -> Callable[..., None]:
+    def on_backward(root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
+        recorder.on_backward(root, gradient, steps)
+        if recorder.trace.passes:
+            print(_save_page(recorder, path, title))
+            raise Quit(0)
+
+    return on_backward
+
+
+def _save_page(recorder: Recorder, path: Path, title: str) -> str:
+    with atomic_write(path) as file:
+        file.write(stepper_page(recorder, title, len(recorder.trace.passes) - 1).encode("utf-8"))
+    steps = len(recorder.trace.passes[-1].steps)
+    return f"{path}: {steps} steps, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"

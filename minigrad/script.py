@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import runpy
 import sys
 from collections.abc import Sequence
@@ -26,3 +27,17 @@ def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
             raise
     finally:
         sys.argv, sys.path[:] = before
+
+
+def script_arguments(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, str, list[str]]:
+    """Split ``[options] SCRIPT [its arguments]``: our options (known to the parser, anywhere), the script, its own.
+
+    After ``--`` everything is the script's. The parser must have optional arguments only.
+    """
+    cut = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options, rest = parser.parse_known_args(arguments[:cut])
+    if not rest or rest[0].startswith("-"):
+        parser.error(f"{rest[0]} is no option of this command" if rest else "which script?")
+    return options, rest[0], [*rest[1:], *arguments[cut + 1 :]]

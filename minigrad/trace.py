@@ -19,6 +19,7 @@ import numpy as np
 from minigrad import ops
 from minigrad.graph import Node, Step, saved_arrays, state
 from minigrad.nn import Module, Parameter
+from minigrad.nn.module import _running
 from minigrad.ops import Array, Op
 from minigrad.serialization import atomic_write
 from minigrad.tensor import Tensor
@@ -120,11 +121,15 @@ class Pass:
 
 @dataclass
 class Trace:
-    """A recorded run: tensors and ops in the order they came up (their ids count from 0), and the backward passes."""
+    """A recorded run: tensors and ops in the order they came up (their ids count from 0), and the backward passes.
+
+    ``modules`` has the type of each module that an op ran in, or in a part of, by its path.
+    """
 
     tensors: list[TensorRecord] = field(default_factory=list)
     ops: list[OpRecord] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """All of it as JSON; the same program gives the same text."""
@@ -148,6 +153,7 @@ class Trace:
                 [TensorRecord(**{**t, "value": Summary(**t["value"])}) for t in data["tensors"]],
                 [_op_from(o) for o in data["ops"]],
                 [_pass_from(p) for p in data["passes"]],
+                dict(data.get("modules", {})),
             )
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"this is no trace written by minigrad: {error}") from None
@@ -257,6 +263,8 @@ class Recorder:
                 {name: self.summary(array) for name, array in saved_arrays(node).items()},
             )
         )
+        if state.scope and state.scope not in self.trace.modules:
+            self.trace.modules.update(_types())
         self._made[node] = number
         if self.live:
             self.arrays[tensor] = out._array
@@ -287,7 +295,7 @@ class Recorder:
         self._leaves[id(x)] = weakref.ref(x), number
         self._leaf_tensors[number] = weakref.ref(x)
         if self.live:
-            self.arrays[number] = x._array
+            self.arrays[number] = x._array.copy()  # the optimizer will write to it
         return number
 
     def _constant(self, value: Any) -> Any:
@@ -440,6 +448,19 @@ def _frames() -> Iterator[FrameType]:
             yield from inside
             return
         frame = frame.f_back
+
+
+def _types() -> dict[str, str]:
+    """The types of the modules that are running, by path, outermost first; the outermost itself has no path."""
+    paths, found = _running.paths or {}, {}
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is Module.__call__.__code__:
+            module = frame.f_locals["self"]
+            if paths.get(id(module)):
+                found[paths[id(module)]] = type(module).__name__
+        frame = frame.f_back
+    return dict(reversed(found.items()))
 
 
 def _source(frame: FrameType) -> Source:

@@ -1,0 +1,44 @@
+"""``python -m minigrad COMMAND``: the tools as commands; each has its own --help."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from minigrad import __version__, cli, debugger
+from minigrad.ops import OPS
+
+
+def info(arguments: Sequence[str]) -> int | None:
+    """Print the versions and what the engine knows: for error reports."""
+    if arguments:
+        raise ValueError("info takes no arguments")
+    print(f"minigrad {__version__}, {len(OPS)} ops; NumPy {np.__version__}; Python {platform.python_version()}")
+    print(f"{platform.platform()}, {platform.machine()}")
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
+    "step": (debugger.main, "walk the backward pass of a script step by step"),
+    "info": (info, "versions, for error reports"),
+}
+
+
+def main() -> int | None:
+    """Hand over to the command that is named."""
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print("usage: python -m minigrad COMMAND ...\n")
+        for command, (_, text) in COMMANDS.items():
+            print(f"  {command:8} {text}")
+        return 0
+    if name not in COMMANDS:
+        raise ValueError(f"{name!r} is no command; there are {', '.join(COMMANDS)}")
+    return COMMANDS[name][0](rest)
+
+
+if __name__ == "__main__":
+    cli.run(main)
