@@ -31,6 +31,7 @@ class TransformerConfig:
     positions: str = "learned"  # or "sinusoidal", "rotary", "alibi", "relative"
     attention: str = "full"  # or "longformer", "linformer", "performer": less than T x T work in self-attention
     window: int = 16  # longformer: a token sees so many neighbours to each side
+    num_global: int = 0  # longformer: so many of the first tokens see all, and all see them
     rank: int = 16  # linformer: keys and values are mixed down to so many
     features: int = 64  # performer: random features per head
 
@@ -82,13 +83,14 @@ class Positions(nn.Module):
         return None if self.scored is None else self.scored(T, offset=offset)
 
 
-Cache = list[tuple[mg.Tensor, mg.Tensor]]  # per layer: the keys and the values of all tokens so far, (B, H, S, D)
+KeysAndValues = tuple[mg.Tensor, mg.Tensor]  # (B, H, S, D) each
+Cache = list[KeysAndValues]  # per layer, of all tokens so far
 
 
 class Attention(nn.Module):
     """Each token asks, and gathers what the others offer: (B, T, C) -> (B, T, C). Vaswani et al. 2017, section 3.2.
 
-    Self-attention unless a memory (B, S, C) is given, which keys and values are then made of: cross-attention.
+    Self-attention unless a memory is given, the keys and values of another sequence: cross-attention.
     """
 
     def __init__(self, config: TransformerConfig, causal: bool = False, cross: bool = False) -> None:
@@ -109,7 +111,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: mg.Tensor,
-        memory: mg.Tensor | None = None,
+        memory: KeysAndValues | None = None,
         padding: mg.Tensor | None = None,
         bias: mg.Tensor | None = None,
         cache: Cache | None = None,
@@ -120,10 +122,8 @@ class Attention(nn.Module):
         With a cache, x follows the tokens whose keys and values the cache holds for this layer, and is added to it.
         """
         B, T, C = x.shape
-        source = x if memory is None else memory
         query = self.split_heads(self.query(x))  # (B, H, T, D)
-        key = self.split_heads(self.key(source))  # (B, H, S, D)
-        value = self.split_heads(self.value(source))
+        key, value = self.keys_and_values(x) if memory is None else memory  # (B, H, S, D)
         past = cache[layer][0].shape[2] if cache is not None and layer < len(cache) else 0
         if self.rotary is not None:
             query, key = self.rotary(query, key, past)
@@ -135,7 +135,7 @@ class Attention(nn.Module):
         if self.efficient is None:
             out = self.attend(query, key, value, padding, bias)  # (B, H, T, D)
         else:
-            out = self.efficient(query, key, value, key_padding_mask=padding, is_causal=self.causal)
+            out = self.efficient(query, key, value, padding, self.causal)
         out = out.transpose(1, 2).reshape(B, T, C)  # the heads side by side
         return self.output_dropout(self.output(out))
 
@@ -162,6 +162,10 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=self.causal and plain)
 
+    def keys_and_values(self, x: mg.Tensor) -> KeysAndValues:
+        """What the tokens of x (B, S, C) offer: the memory for cross-attention, made once however often it is read."""
+        return self.split_heads(self.key(x)), self.split_heads(self.value(x))  # (B, H, S, D) each
+
     def split_heads(self, x: mg.Tensor) -> mg.Tensor:
         B, T, C = x.shape
         return x.view(B, T, self.heads, C // self.heads).transpose(1, 2)  # (B, H, T, D)
@@ -173,7 +177,7 @@ def efficient_attention(config: TransformerConfig, causal: bool) -> nn.Module | 
     They know no dropout of weights. Linformer cannot be causal: its mixed keys hold the future too.
     """
     if config.attention == "longformer":
-        return nn.LongformerAttention(config.window)
+        return nn.LongformerAttention(config.window, config.num_global)
     if config.attention == "linformer":
         if causal:
             raise ValueError(
