@@ -12,7 +12,7 @@ import numpy as np
 from minigrad import ops
 from minigrad.graph import Node, Step, backward_steps, enable_grad, state
 from minigrad.nn import Module, MultiheadAttention
-from minigrad.nn.efficient_attention import EfficientAttention
+from minigrad.nn.efficient_attention import EfficientAttention, LongformerAttention
 from minigrad.nn.functional import cross_entropy
 from minigrad.ops import Array
 from minigrad.tensor import Tensor
@@ -102,6 +102,7 @@ class _Watcher:
     def __init__(self, model: Module) -> None:
         self.layers: list[AttentionLayer] = []
         self.paths = {id(m): path or type(m).__name__ for path, m in model.named_modules()}
+        self.efficient = {self.paths[id(m)] for m in model.modules() if isinstance(m, EfficientAttention)}
         self.composed = {self.paths[id(m)] for m in model.modules() if type(m) is MultiheadAttention}
         self.cross: set[str] = set()  # paths of a MultiheadAttention that was given two sequences
         self.made: dict[Node, tuple[AttentionLayer, str]] = {}  # whose gradient tells that of the weights
@@ -113,6 +114,8 @@ class _Watcher:
             self.cross.add(self.paths[id(module)])
 
     def on_op(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
+        if state.scope in self.efficient:
+            return  # what it is made of is not to be shown as attention of its own
         if op is ops.scaled_dot_product_attention:
             query, key, value = (x._array for x in inputs[:3])
             bias = inputs[3]._array if len(inputs) > 3 and inputs[3] is not None else None
@@ -151,7 +154,8 @@ class _Watcher:
         observer, state.observer = state.observer, None
         layer.weights = _one(module.implied_weights(args[0], args[1], ignored, is_causal)._array)
         state.observer = observer
-        layer.cost = module.cost(query.shape[-2], key.shape[-2], query.shape[-1])
+        counted = {"is_causal": bool(is_causal)} if isinstance(module, LongformerAttention) else {}
+        layer.cost = module.cost(query.shape[-2], key.shape[-2], query.shape[-1], **counted)
         self._add(layer, out, "output")
 
     def _add(self, layer: AttentionLayer, out: Tensor, what: str) -> None:
