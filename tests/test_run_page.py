@@ -16,6 +16,9 @@ from minigrad.training import Trainer
 from minigrad.viz.run import run_page, save_run_page
 
 
+pytest_plugins = ["browser"]
+
+
 def data_of(text: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL).group(1))
 
@@ -75,3 +78,18 @@ def test_one_file_without_a_network_reference_that_no_text_can_break(tmp_path):
 def test_long_runs_are_thinned_and_losses_that_are_no_numbers_left_out():
     data = data_of(run_page("t", [], [1.0] * 2500 + [math.nan]))
     assert len(data["losses"]) == 834 and data["losses"][0] == [3, 1.0] and data["losses"][-1] == [2501, None]
+
+
+def test_in_a_browser(browser, tmp_path):
+    trainer = trained()
+    save_run_page(tmp_path / "run.html", "a run", trainer.history, trainer.losses, {"uniform": math.log(5)})
+    browser.open(tmp_path / "run.html")
+    assert browser.text("#now") == "step 6" and "guessing by uniform, 1.609" in browser.text("#loss")
+    assert browser.text("#sample") == "</script><b>" and "a<b, head 0" in browser.text("#attention")
+    row = browser.run("return document.querySelectorAll('#norms tr')[1].textContent")
+    weight, _ = trainer.history[-1]["norms"]["0"]
+    assert row.startswith("0") and f"{weight:.4g}"[:4] in row
+    browser.run("document.getElementById('when').focus()")
+    browser.keys("ArrowLeft")
+    assert browser.text("#now") == "step 4"
+    assert browser.complaints() == []
