@@ -101,6 +101,9 @@ class _GradMode:
 
     enabled: bool
 
+    def __new__(cls, mode: Any = None) -> Any:
+        return cls()(mode) if callable(mode) else super().__new__(cls)  # ``@no_grad`` without brackets
+
     def __init__(self) -> None:
         self._before: list[bool] = []
 
@@ -239,6 +242,17 @@ def backward_steps(
         yield step
     for leaf, dz in hooked.items():
         receive(leaf, np.array(_run_hooks(leaf.hooks or [], dz)))
+
+
+def nodes_behind(root: Node) -> list[Node]:
+    """A node and all the nodes it was made from, oldest first."""
+    found, todo = {root}, [root]
+    while todo:
+        for parent in todo.pop().parents:
+            if type(parent) is Node and parent not in found:
+                found.add(parent)
+                todo.append(parent)
+    return sorted(found, key=lambda node: node.order)
 
 
 def _run_hooks(hooks: list[Hook], dz: Array) -> Array:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.graph import Node, Step, saved_arrays, state
+from minigrad.graph import Node, Step, nodes_behind, saved_arrays, state
 from minigrad.nn import Module, Parameter
 from minigrad.nn.module import _running
 from minigrad.ops import Array, Op
@@ -312,16 +312,7 @@ class Recorder:
 
     def from_graph(self, root: Tensor) -> None:
         """Record a graph that was made before; source lines and the values of results are no longer known."""
-        nodes: list[Node] = []
-        todo, seen = [root._node], {root._node}
-        while todo:
-            node = todo.pop()
-            if node is not None:
-                nodes.append(node)
-                new = {p for p in node.parents if type(p) is Node} - seen
-                seen |= new
-                todo += new
-        for node in sorted(nodes, key=lambda n: n.order):
+        for node in nodes_behind(root._node) if root._node is not None else ():
             given: list[dict[str, Any]] = []
             for parent in node.parents:
                 if type(parent) is Node:

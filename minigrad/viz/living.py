@@ -9,7 +9,7 @@ from typing import Any
 
 from minigrad import ops
 from minigrad.checks.texts import operand_names
-from minigrad.graph import Array, Node, saved_arrays
+from minigrad.graph import Array, Node, nodes_behind, saved_arrays
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Op
 from minigrad.tensor import Tensor
@@ -34,13 +34,7 @@ def record_of(root: Tensor, model: Module | None, variables: dict[str, Any]) -> 
             "run with minigrad.trace"
         )
     walk = _Walk(model, variables)
-    found, todo = {node}, [node]
-    while todo:
-        for parent in todo.pop().parents:
-            if isinstance(parent, Node) and parent not in found:
-                found.add(parent)
-                todo.append(parent)
-    for made in sorted(found, key=lambda n: n.order):
+    for made in nodes_behind(node):
         walk.op(made)
     last = walk.trace.tensors[-1]
     last.name, last.value = walk.names.get(id(root)), summarize(root.detach().numpy())
