@@ -25,7 +25,7 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader (head, less) left
         sys.stderr.close()
         status = 0
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())
         if isinstance(error, OSError) and error.strerror and error.filename:
             text = f"{error.filename}: {error.strerror}"

@@ -1,5 +1,5 @@
 """Tuned twins of ops: the same result with less time or memory. Importing this enters them into the table."""
 
-from minigrad.ops.tuned import attention
+from minigrad.ops.tuned import attention, dense
 
-__all__ = ["attention"]
+__all__ = ["attention", "dense"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 
 from minigrad.ops import attention
 from minigrad.ops.registry import Array, Backward, twin
 
+NEAR = 60  # exp(60) and exp(-60) are far from the ends of float32
 SMALL = 128 * 128  # up to this many weights per head the plain op is as fast
 BLOCK = 128  # queries (forward) or keys (backward) at a time: a block of scores stays in the cache
 FUTURE = ~np.tri(BLOCK, dtype=bool)  # keys after the query, within one block
@@ -37,6 +40,8 @@ def scaled_dot_product_attention(
     """
     attention.check_shapes(query, key, value)
     T, S = query.shape[-2], key.shape[-2]
+    if T == S <= 128 and bias is None and mask is None and dropout_mask is None and query.dtype.itemsize >= 4:
+        return small(query, key, value, is_causal, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
     if T * S <= SMALL:
         return attention.scaled_dot_product_attention(
             query, key, value, bias, mask=mask, is_causal=is_causal, scale=scale, dropout_mask=dropout_mask
@@ -107,6 +112,53 @@ def scaled_dot_product_attention(
         return dquery, dkey, dvalue, dbias
 
     return z, backward
+
+
+def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float) -> tuple[Array, Backward]:
+    """Short sequences, everything allowed or causal: no row is empty, and dividing by the total can wait for z."""
+    T, S = query.shape[-2], key.shape[-2]
+    q = query * factor
+    a = q @ np.ascontiguousarray(key.swapaxes(-1, -2))  # (..., T, S), and turned into exp(s - shift) in place
+    if is_causal:
+        a += future(T, S, a.dtype)
+    far = ~(reach(q, key, is_causal) < NEAR)
+    if far.any():
+        a[far] -= a[far].max(-1, keepdims=True)
+    np.exp(a, out=a)
+    total = a @ np.ones((S, 1), a.dtype)
+    z = a @ value
+    z /= total
+
+    def backward(dz):
+        dz = dz / total
+        dvalue = a.swapaxes(-1, -2) @ dz
+        ds = dz @ np.ascontiguousarray(value.swapaxes(-1, -2))  # da, and turned into ds in place
+        ds -= (dz * z) @ np.ones((z.shape[-1], 1), z.dtype)
+        ds *= a
+        dquery = ds @ key
+        dquery *= factor
+        return dquery, ds.swapaxes(-1, -2) @ q, dvalue, None
+
+    return z, backward
+
+
+def reach(query: Array, key: Array, is_causal: bool) -> Array:
+    """No score of a row is farther from 0 than |query| times the longest key the row may see: (..., T).
+
+    Where that is small, exp needs no shift; finding each row's largest score would take as long as all the rest.
+    """
+    longest = np.sqrt(np.einsum("...sd,...sd->...s", key, key))  # (..., S)
+    longest = np.maximum.accumulate(longest, -1) if is_causal else longest.max(-1, keepdims=True)
+    return np.sqrt(np.einsum("...td,...td->...t", query, query)) * longest
+
+
+@functools.lru_cache(maxsize=16)
+def future(T: int, S: int, dtype: np.dtype[Any]) -> Array:
+    """What to add to scores (T, S) so that no query sees a later key: 0, and -inf above the diagonal."""
+    added = np.zeros((T, S), dtype)
+    added[np.tri(T, S) == 0] = -np.inf
+    added.flags.writeable = False
+    return added
 
 
 def of_head(x: Array, head: tuple[int, ...]) -> Array:
