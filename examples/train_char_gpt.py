@@ -3,6 +3,7 @@
     python examples/train_char_gpt.py                      the Python language reference, two to three minutes
     python examples/train_char_gpt.py --data my.txt        a text of yours
     python examples/train_char_gpt.py --resume runs/python-docs.npz
+    OMP_NUM_THREADS=1 mpiexec -n 4 python examples/train_char_gpt.py       each batch shared by four processes
 
 Beside the checkpoint a run leaves its curve (.csv) and a page (.html) with curves, samples and attention over time.
 Ctrl-C ends the run after the step in hand and writes the checkpoint; --resume continues it exactly.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import minigrad as mg
-from minigrad import optim
+from minigrad import optim, parallel
 from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
 from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
 from minigrad.training import Trainer
@@ -80,6 +81,11 @@ def show(title: str, text: str) -> None:
 
 
 def main() -> int:
+    with parallel.world() as world:
+        return train(world)
+
+
+def train(world: parallel.World) -> int:
     args = arguments()
     if args.resume:
         checkpoint = mg.load(args.resume)
@@ -127,6 +133,7 @@ def main() -> int:
         lambda model, x, y: model(x, y)[1],
         grad_clip=settings["grad_clip"],
         extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        world=world,
     )
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)
@@ -135,7 +142,7 @@ def main() -> int:
     print(f"{settings['data']}: {len(text):,} characters, {tokenizer.vocab_size} different; {parameters:,} parameters")
     guesses = guessing_baselines(train_ids, val_ids, tokenizer.vocab_size)
     print("validation loss (nats per character) of guessing: " + ", ".join(f"{k} {v:.3f}" for k, v in guesses.items()))
-    if args.sample and checkpoint is None:
+    if args.sample and checkpoint is None and world.main:
         show("before training", sample(model, tokenizer, min(args.sample, 200)))
 
     looked_at = tokenizer.decode(val_ids[: min(config.block_size, 48)])
@@ -148,11 +155,12 @@ def main() -> int:
         curve=out.with_suffix(".csv"),
         probe=lambda: probe(model, tokenizer, looked_at, args.sample),
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, guesses, settings)
+    if world.main:
+        save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, guesses, settings)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_char_gpt.py --resume {out}")
         return 130
-    if args.sample:
+    if args.sample and world.main:
         show(f"after {trainer.step} steps", sample(model, tokenizer, args.sample))
     final = trainer.history[-1]["val_loss"] if trainer.history else trainer.evaluate(windows)
     print(f"validation loss {final:.3f}; checkpoint {out}, page {out.with_suffix('.html')}")

@@ -22,6 +22,7 @@ from minigrad.nn import Module
 from minigrad.nn.utils import clip_grad_norm_
 from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
+from minigrad.parallel import World
 from minigrad.random import get_rng_state, set_rng_state
 from minigrad.serialization import atomic_write, save
 from minigrad.tensor import Tensor
@@ -33,11 +34,18 @@ class TrainingError(RuntimeError):
     """A training run that cannot go on."""
 
 
+class RankError(TrainingError):
+    """A step that one of several ranks could not do; no rank has done it."""
+
+
 class Trainer:
     """Everything that a training run changes, in one place, so that it can be saved and continued exactly.
 
     ``loss_of(model, x, y)`` is the loss of one batch, x and y being (B, T) tensors of token ids. ``extra`` is plain
     data stored along in the checkpoint (config, vocabulary, settings).
+
+    With a ``world`` of several ranks (``minigrad.parallel``) each makes a Trainer and calls the same methods: all draw
+    the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the files.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class Trainer:
         *,
         grad_clip: float = 1.0,
         extra: dict[str, Any] | None = None,
+        world: World | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -58,9 +67,13 @@ class Trainer:
         self.loss_of = loss_of
         self.grad_clip = grad_clip
         self.extra = extra or {}
+        self.world = world or World()
+        self.world.broadcast(model)
         self.step = 0
         self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
         self.losses: list[float] = []  # of every step
+        self.interrupted = threading.Event()  # on this rank
+        self.stopping = False  # agreed by all ranks
 
     def state_dict(self) -> dict[str, Any]:
         """The whole run as plain data and arrays."""
@@ -87,25 +100,50 @@ class Trainer:
         self.step = state["step"]
         self.history = list(state["history"])
         self.losses = state["losses"].tolist()
+        if len(set(steps := self.world.gather(self.step))) > 1:
+            raise TrainingError(f"the ranks have read checkpoints of different steps, {steps}: give all the same file")
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
+        before = self.batches.state_dict(), get_rng_state()
         x, y = next(self.batches)
-        loss = self.loss_of(self.model, Tensor(x), Tensor(y))
-        value = loss.item()
+        own_x, own_y = self.world.shard(x, y)
+        self.world.own_randomness(self.step)
+        self.optimizer.zero_grad()
+        failure: Exception | None = None
+        value = math.nan
+        try:
+            loss = self.loss_of(self.model, Tensor(own_x), Tensor(own_y))
+            value = loss.item()
+            if math.isfinite(value):
+                loss.backward()
+        except Exception as error:
+            if self.world.size == 1:
+                raise
+            failure = error  # the other ranks wait in average_gradients
+        parameters = list(self.model.parameters())
+        notes = value, failure is not None, self.interrupted.is_set()
+        value, failed, stop = self.world.average_gradients(parameters, len(own_x), notes)
+        if failed:
+            self.batches.load_state_dict(before[0])
+            set_rng_state(before[1])
+            texts = self.world.gather(failure and f"{type(failure).__name__}: {failure}")
+            rank = next(i for i, text in enumerate(texts) if text)
+            raise RankError(
+                f"rank {rank} of {self.world.size} failed in step {self.step + 1}: {texts[rank]}"
+            ) from failure
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.step + 1}: lower the learning rate, or find the op with "
                 "`with minigrad.detect_anomaly():`; the last checkpoint is untouched"
             )
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = float(clip_grad_norm_(self.model.parameters(), self.grad_clip or math.inf))
+        norm = float(clip_grad_norm_(parameters, self.grad_clip or math.inf))
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1
         self.losses.append(value)
+        self.stopping = bool(stop)
         return value, norm, x.size
 
     def norms(self, grad_norm: float) -> dict[str, tuple[float, float]]:
@@ -125,9 +163,10 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         with no_grad():
-            losses = [self.loss_of(self.model, Tensor(x), Tensor(y)).item() for x, y in windows]
+            own = windows[self.world.rank :: self.world.size]
+            losses = [self.loss_of(self.model, Tensor(x), Tensor(y)).item() for x, y in own]
         self.model.train(was_training)
-        return float(np.mean(losses))
+        return self.world.mean(losses)
 
     def fit(
         self,
@@ -146,22 +185,38 @@ class Trainer:
         ``probe()`` is called at every evaluation, and the plain data and arrays it returns (samples, attention weights)
         are kept in the history.
         The checkpoint is written every ``save_every`` seconds, at the end and on Ctrl-C; the curve (CSV) with it.
+        With several ranks it is also written after the first step, since a rank that is killed takes the others with
+        it, and when a rank fails (RankError), as of the last step that all did.
         A second Ctrl-C stops at once, and leaves the last checkpoint as it is.
         """
         if steps < 0:
             raise ValueError(f"steps must not be negative, got {steps}")
         self.model.train()
-        started = saved = time.monotonic()
+        started = time.monotonic()
+        saved = started if self.world.size == 1 else -math.inf
         tokens = 0
+        self.stopping = False
+        self.interrupted.clear()
         bar = tqdm(
-            total=steps, initial=min(self.step, steps), unit="step", disable=quiet, dynamic_ncols=True, file=sys.stderr
+            total=steps,
+            initial=min(self.step, steps),
+            unit="step",
+            disable=quiet or not self.world.main,
+            dynamic_ncols=True,
+            file=sys.stderr,
         )
-        with bar, _interrupts() as interrupted:
+        with bar, _interrupts(self.interrupted):
             val_loss = self.history[-1]["val_loss"] if self.history else math.nan
             smooth = math.nan
-            while self.step < steps and not interrupted.is_set():
+            while self.step < steps and not self.stopping:
                 lr = self.optimizer.param_groups[0]["lr"]
-                loss, norm, count = self.train_step()
+                try:
+                    loss, norm, count = self.train_step()
+                except RankError as error:
+                    if checkpoint is None:
+                        raise
+                    self.save(checkpoint, curve)
+                    raise RankError(f"{error}; the {self.step} steps before it are saved in {checkpoint}") from error
                 tokens += count
                 smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
                 rate = tokens / max(time.monotonic() - started, 1e-9)
@@ -172,7 +227,7 @@ class Trainer:
                         {
                             **dict(zip(COLUMNS, row, strict=True)),
                             "norms": self.norms(norm),
-                            "probe": probe() if probe is not None else {},
+                            "probe": probe() if probe is not None and self.world.main else {},
                         }
                     )
                 bar.set_postfix_str(f"loss {smooth:.3f}, val {val_loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
@@ -183,10 +238,16 @@ class Trainer:
             finished = self.step >= steps
         if checkpoint is not None:
             self.save(checkpoint, curve)
+        self.world.barrier()
         return finished
 
     def save(self, checkpoint: str | Path, curve: str | Path | None = None) -> None:
-        """Write the checkpoint, and the curve beside it; each replaces its older version only when complete."""
+        """Write the checkpoint, and the curve beside it; each replaces its older version only when complete.
+
+        Of several ranks the main one writes.
+        """
+        if not self.world.main:
+            return
         Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
         save(self.state_dict(), checkpoint)
         if curve is not None:
@@ -199,19 +260,23 @@ class Trainer:
 
 
 class _interrupts:
-    """Turns the first Ctrl-C into a flag, so that a step is never cut in half; the second one interrupts as usual."""
+    """Turns the first Ctrl-C into a flag, so that a step is never cut in half; the second one interrupts as usual.
 
-    def __enter__(self) -> threading.Event:
-        self.flag = threading.Event()
-        self.ours = threading.current_thread() is threading.main_thread()
-        if self.ours:
-            self.before = signal.signal(signal.SIGINT, self.note)
-        return self.flag
+    SIGTERM is taken for Ctrl-C: it is what a batch system sends, and what some MPI launchers make of Ctrl-C.
+    """
+
+    def __init__(self, flag: threading.Event) -> None:
+        self.flag = flag
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(self, *_: Any) -> None:
         self.flag.set()
-        signal.signal(signal.SIGINT, self.before)
+        self.__exit__()
 
     def __exit__(self, *_: object) -> None:
-        if self.ours:
-            signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

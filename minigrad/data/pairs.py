@@ -23,13 +23,10 @@ _SENTINEL = re.compile(f"[{SENTINELS}]")
 def number_words(numbers: Iterable[int], source: str = "en", target: str = "de") -> list[Pair]:
     """Numbers in the words of two languages: 21 -> ("twenty-one", "einundzwanzig").
 
-    The languages have the names that the package num2words gives them. Raises DataError, with how to get the package,
-    where it is not installed.
+    The languages have the names that the package num2words gives them. Raises ImportError, with how to get the
+    package, where it is not installed.
     """
-    try:
-        words = need("num2words", extra="words").num2words
-    except ImportError as error:
-        raise DataError(str(error)) from error
+    words = need("num2words", extra="words").num2words
     return [(words(n, lang=source), words(n, lang=target)) for n in numbers]
 
 
