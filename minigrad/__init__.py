@@ -1,23 +1,33 @@
 """minigrad: backpropagation and attention from scratch in NumPy, under PyTorch's names."""
 
-from minigrad import autograd, functions, nn, ops, optim
+from math import e, inf, nan, pi
+from typing import TYPE_CHECKING
+
+from numpy import dtype, finfo, iinfo
+
+from minigrad import autograd, functions, hardware, linalg, nn, ops, optim, random, testing, torch_names, utils
 from minigrad.autograd import Function, detect_anomaly
 from minigrad.functions import *  # noqa: F403
 from minigrad.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from minigrad.graph import no_grad as inference_mode
+from minigrad.hardware import *  # noqa: F403
+from minigrad.memory import keep_freed_memory
+from minigrad.printing import set_printoptions
 from minigrad.random import (
     Generator,
     default_generator,
     get_rng_state,
     initial_seed,
     manual_seed,
+    seed,
     set_rng_state,
 )
-from minigrad.serialization import CheckpointError, load, save
+from minigrad.serialization import CheckpointError, from_torch, load, save
+from minigrad.tensor import Device as device
 from minigrad.tensor import (
     Tensor,
     apply,
     as_tensor,
+    bfloat16,
     float16,
     float32,
     float64,
@@ -37,13 +47,26 @@ from minigrad.tensor import float64 as double
 from minigrad.tensor import int16 as short
 from minigrad.tensor import int32 as int
 from minigrad.tensor import int64 as long
+from minigrad.tools import attention, graph, step
+from minigrad.torch_names import as_torch
+from minigrad.trace import trace
 
 __version__ = "0.1.0"
 
+Size = tuple
+
 __all__ = [
-    "CheckpointError", "Function", "Generator", "Tensor", "apply", "as_tensor", "autograd", "bool", "default_generator",
-    "detect_anomaly", "double", "enable_grad", "float", "float16", "float32", "float64", "functions",
-    "get_default_dtype", "get_rng_state", "half", "inference_mode", "initial_seed", "int", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "load", "long", "manual_seed", "nn", "no_grad", "ops", "optim", "save",
-    "set_default_dtype", "set_grad_enabled", "set_rng_state", "short", "tensor", "uint8", *functions.__all__,
+    "CheckpointError", "Function", "Generator", "Size", "Tensor", "apply", "as_tensor", "as_torch", "attention",
+    "autograd", "bfloat16", "bool", "default_generator", "detect_anomaly", "device", "double", "dtype", "e",
+    "enable_grad", "finfo", "float", "float16", "float32", "float64", "from_torch", "functions", "get_default_dtype",
+    "get_rng_state", "graph", "half", "hardware", "iinfo", "inf", "initial_seed", "int", "int16", "int32", "int64",
+    "int8", "is_grad_enabled", "linalg", "load", "long", "manual_seed", "nan", "nn", "no_grad", "ops", "optim", "pi",
+    "random", "save", "seed", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
+    "step", "tensor", "testing", "trace", "uint8", "utils",
+    *functions.__all__, *hardware.__all__,
 ]  # fmt: skip
+
+keep_freed_memory()
+
+if not TYPE_CHECKING:  # a type checker is to go on finding names that are not there
+    __getattr__ = torch_names.getattr_of(__name__, __all__)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minigrad import __version__, cli, debugger
+from minigrad import __version__, check, cli, debugger, run
 from minigrad.ops import OPS
+from minigrad.viz import graph_command
 
 
 def info(arguments: Sequence[str]) -> int | None:
@@ -23,6 +24,9 @@ def info(arguments: Sequence[str]) -> int | None:
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "step": (debugger.main, "walk the backward pass of a script step by step"),
+    "graph": (graph_command.main, "draw the graph behind the first backward pass of a script"),
+    "check": (check.main, "check the gradients of a function, op or module in a file"),
+    "run": (run.main, "run a PyTorch script on this engine"),
     "info": (info, "versions, for error reports"),
 }
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import graph
 from minigrad.checks.anomaly import AnomalyError, detect_anomaly
 from minigrad.checks.gradcheck import GradcheckError, gradcheck
-from minigrad.graph import Array, enable_grad, no_grad, set_grad_enabled
+from minigrad.graph import Array, backward_steps, enable_grad, no_grad, set_grad_enabled
 from minigrad.tensor import Tensor, apply
 
 __all__ = [
@@ -63,7 +62,7 @@ def grad(
             handles.append(x.register_hook(lambda dz, node=node: take(node, dz.copy()), raw=True))
     try:
         roots = [(out.grad_fn or out, out._cotangent(seed)) for out, seed in zip(outs, seeds, strict=True)]
-        for _ in graph.backward_steps(roots, retain_graph=retain_graph, receive=take):
+        for _ in backward_steps(roots, retain_graph=retain_graph, receive=take):
             pass
     finally:
         for handle in handles:

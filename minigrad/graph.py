@@ -291,18 +291,18 @@ class _Writes:
         self.times: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def note(self, array: Array) -> None:
-        memory = _owner(array)
+        memory = memory_of(array)
         key = id(memory)
         self.latest = next(_clock)
         self.times[key] = (weakref.ref(memory, lambda _: self.times.pop(key, None)), self.latest)
 
     def time(self, array: Array) -> int:
-        memory = _owner(array)
+        memory = memory_of(array)
         reference, time = self.times.get(id(memory), (None, 0))
         return time if reference is not None and reference() is memory else 0
 
 
-def _owner(array: Array) -> Array:
+def memory_of(array: Array) -> Array:
     """The array whose memory this is a view of."""
     while isinstance(array.base, np.ndarray):
         array = array.base

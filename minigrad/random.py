@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ class Generator:
         self._seed = int(seed)
         self.numpy = np.random.default_rng(abs(self._seed) * 2 + (self._seed < 0))
         return self
+
+    def seed(self) -> int:
+        """Start a stream that nobody has chosen, and return its seed."""
+        return self.manual_seed(secrets.randbits(63)).initial_seed()
 
     def initial_seed(self) -> int:
         return self._seed
@@ -47,6 +52,11 @@ def rng(generator: Generator | None = None) -> np.random.Generator:
 def manual_seed(seed: int) -> Generator:
     """Seed all randomness of the library; returns the generator."""
     return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed all randomness of the library with a number that nobody has chosen, and return it."""
+    return default_generator.seed()
 
 
 def initial_seed() -> int:

@@ -1,4 +1,7 @@
-"""Checkpoints: nested plain data, arrays and tensors in one ``.npz`` file, without pickle, written atomically."""
+"""Checkpoints: nested plain data, arrays and tensors in one ``.npz`` file, without pickle, written atomically.
+
+A name that ends in ``.safetensors`` is written and read in that format, which holds tensors by name and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from minigrad.extras import need
 from minigrad.tensor import Tensor
 
 _STRUCTURE = "structure.json"
@@ -51,16 +56,29 @@ def _umask() -> int:
     return mask
 
 
-def save(obj: Any, path: str | Path) -> None:
-    """Write nested dicts, lists, tuples, strings, numbers, bools, None, arrays and tensors to a ``.npz`` file.
+def save(obj: Any, f: Any) -> None:
+    """Write nested dicts, lists, tuples, strings, numbers, bools, None, arrays and tensors to a file.
 
-    The file replaces an older one only when it is complete. Raises TypeError, naming the place, for anything else.
+    ``f`` is a path, or a binary file that is open. The format is NumPy's ``.npz`` whatever the name, but for
+    ``.safetensors``. The file replaces an older one only when it is complete. Raises TypeError, naming the place, for
+    anything else.
     """
+    if str(f).endswith(".safetensors"):
+        return _save_safetensors(obj, f)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     structure = {"format": _FORMAT, "version": _VERSION, "content": _pack(obj, "", arrays)}
     text = np.frombuffer(json.dumps(structure).encode("ascii"), dtype=np.uint8)
-    with atomic_write(path) as file:
+    with contextlib.nullcontext(f) if hasattr(f, "write") else atomic_write(f) as file:
         np.savez(file, allow_pickle=False, **{_STRUCTURE: text}, **arrays)
+
+
+def _save_safetensors(obj: Any, path: str | Path) -> None:
+    if not isinstance(obj, Mapping) or not all(isinstance(v, Tensor | np.ndarray) for v in obj.values()):
+        raise TypeError("a .safetensors file holds a dict of tensors: save(model.state_dict(), path), or use .npz")
+    arrays = {name: np.ascontiguousarray(v._array if isinstance(v, Tensor) else v) for name, v in obj.items()}
+    data = need("safetensors.numpy", extra="safetensors").save(arrays)
+    with atomic_write(path) as file:
+        file.write(data)
 
 
 def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
@@ -88,33 +106,84 @@ def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     if isinstance(obj, list | tuple):
         kind = "list" if isinstance(obj, list) else "tuple"
         return {kind: [_pack(v, f"{path}.{i}".lstrip("."), arrays) for i, v in enumerate(obj)]}
-    raise TypeError(f"cannot save {path or 'the object'}: {type(obj).__name__} is not plain data, an array or a tensor")
+    hint = ", save its state_dict()" if hasattr(obj, "state_dict") else ""
+    raise TypeError(
+        f"cannot save {path or 'the object'}: {type(obj).__name__} is not plain data, an array or a tensor{hint}"
+    )
 
 
-def load(path: str | Path) -> Any:
-    """Read what ``save`` wrote, bit for bit; nothing is unpickled.
+def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
+    """Read what ``save`` wrote, bit for bit; nothing is unpickled. ``f`` is a path, or a binary file that is open.
 
     Raises FileNotFoundError, or CheckpointError for a file that is truncated, damaged or of another kind.
     """
-    path = Path(path)
+    if hasattr(f, "read"):
+        return _read(f, getattr(f, "name", "the file"))
+    path = Path(f)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, not a checkpoint")
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
+    with open(path, "rb") as file:
+        if path.suffix == ".safetensors":
+            return _load_safetensors(file.read(), path)
+        return _read(file, path)
+
+
+def _read(file: Any, name: Any) -> Any:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        start = file.tell()
+        if file.read(1) == b"\x80" or _has_pickle(file, start):
+            raise CheckpointError(
+                f"{name} is a pickle of PyTorch's, which could run any code: this engine reads none. Convert it where "
+                "PyTorch is: minigrad.save(minigrad.from_torch(torch.load(path, map_location='cpu')), 'new.npz')"
+            )
+        file.seek(start)
+        with np.load(file, allow_pickle=False) as stored:
             if not isinstance(stored, np.lib.npyio.NpzFile) or _STRUCTURE not in stored.files:
-                raise CheckpointError(f"{path} is not a checkpoint of minigrad")
+                raise CheckpointError(f"{name} is not a checkpoint of minigrad")
             structure = json.loads(stored[_STRUCTURE].tobytes())
             if structure.get("format") != _FORMAT or structure.get("version") != _VERSION:
-                raise CheckpointError(f"{path} has version {structure.get('version')}, this reads version {_VERSION}")
+                raise CheckpointError(f"{name} has version {structure.get('version')}, this reads version {_VERSION}")
             return _unpack(structure["content"], stored)
     except CheckpointError:
         raise
     except PermissionError:
         raise
     except (Exception, MemoryError) as error:  # whatever a damaged archive makes zipfile, NumPy and json stumble over
-        raise CheckpointError(f"{path} is damaged, truncated or not a checkpoint ({type(error).__name__})") from error
+        raise CheckpointError(f"{name} is damaged, truncated or not a checkpoint ({type(error).__name__})") from error
+
+
+def _has_pickle(file: Any, start: int) -> bool:
+    """Whether it is the archive that torch.save makes."""
+    file.seek(start)
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())
+
+
+def _load_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    reader = need("safetensors.numpy", extra="safetensors")
+    try:
+        return {name: Tensor(array) for name, array in reader.load(data).items()}
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged or no .safetensors file ({type(error).__name__})") from error
+
+
+def from_torch(obj: Any) -> Any:
+    """PyTorch's tensors as ours, copied, also inside dicts, lists and tuples (a state dict, a checkpoint).
+
+    PyTorch is not imported: a tensor is what has ``detach``, ``cpu`` and ``numpy``. bfloat16 becomes float32.
+    """
+    if isinstance(obj, Mapping):
+        return {key: from_torch(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple) and not hasattr(obj, "_fields"):
+        return type(obj)(from_torch(value) for value in obj)
+    if isinstance(obj, Tensor) or not all(hasattr(obj, name) for name in ("detach", "cpu", "numpy", "float")):
+        return obj
+    obj = obj.detach().cpu()
+    return Tensor(np.array((obj.float() if str(obj.dtype) == "torch.bfloat16" else obj).numpy()))
 
 
 def _unpack(content: Any, stored: Any) -> Any:

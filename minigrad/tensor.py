@@ -6,6 +6,8 @@ arrays and, where a gradient is wanted, records a node.
 
 from __future__ import annotations
 
+import functools
+import math
 import operator
 import warnings
 import weakref
@@ -14,10 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from minigrad import graph, ops
-from minigrad.graph import Node, note_write, state
+from minigrad import ops
+from minigrad.graph import Hook, Node, Step, backward_steps, describe, memory_of, no_grad, note_write, state
+from minigrad.methods import Methods
 from minigrad.ops import Array, Op
 from minigrad.ops.registry import CHOSEN
+from minigrad.printing import array_text, with_notes
 from minigrad.random import Generator, rng
 
 Number: TypeAlias = "bool | int | float"
@@ -26,6 +30,55 @@ Dim: TypeAlias = "int | tuple[int, ...] | list[int] | None"
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 int8, int16, int32, int64, uint8 = (np.dtype(n) for n in ("int8", "int16", "int32", "int64", "uint8"))
 bool_ = np.dtype("bool")
+
+
+class Device(str):
+    """The name of a place for tensors, "cpu" being the only one where there are any."""
+
+    def __new__(cls, type: str, index: int | None = None) -> Device:
+        return super().__new__(cls, type if index is None else f"{type}:{index}")
+
+    @property
+    def type(self) -> str:
+        return str(self).partition(":")[0]
+
+    @property
+    def index(self) -> Any:
+        return int(str(self).partition(":")[2]) if ":" in self else None
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{index})"
+
+
+CPU = Device("cpu")
+
+
+def check_device(name: Any) -> None:
+    """Raise ValueError, with what to write instead, for any device but the CPU."""
+    if name is not None and str(name).partition(":")[0] != "cpu":
+        raise ValueError(f"device {str(name)!r}: this engine runs on NumPy, its only device is 'cpu'")
+
+
+class _MissingDtype:
+    """A dtype that NumPy does not have: it can be named, not used."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name = name
+        self.instead = instead
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def check_dtype(dtype: Any) -> Any:
+    """The dtype, unless it is one that NumPy does not have: then TypeError with what to use instead."""
+    if isinstance(dtype, _MissingDtype):
+        raise OpTypeError(f"{dtype.name}: NumPy has no such dtype, use {dtype.instead}")
+    return dtype
+
+
+bfloat16 = _MissingDtype("bfloat16", "float32")
 
 
 class _Settings:
@@ -86,7 +139,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
 
 def _warn_released(node: Node) -> None:
     warnings.warn(
-        f"adding the result of {graph.describe(node)}, whose graph backward() has released: a running sum of losses "
+        f"adding the result of {describe(node)}, whose graph backward() has released: a running sum of losses "
         "made so keeps growing a graph, and cannot be walked back. For the value alone use .item() or .detach()",
         stacklevel=5,
     )
@@ -96,30 +149,46 @@ def _explained(error: Exception, op: Op, arrays: Sequence[Any]) -> Exception:
     """The same kind of error, with the op, its inputs and the module in front of the text."""
     given = ", ".join(f"{a.shape} {a.dtype}" if isinstance(a, np.ndarray) else repr(a) for a in arrays)
     where = f" in {state.scope}" if state.scope else ""
-    kind: type[Exception] = ValueError
-    if isinstance(error, IndexError):
-        kind = IndexError
-    elif isinstance(error, TypeError):
-        kind = TypeError
-    return kind(f"{op.__name__}({given}){where}: {error}")
+    text = f"{op.__name__}({given}){where}: {error}"
+    for kind, raised in _RUNTIME.items():
+        if isinstance(error, kind):
+            return raised(text)
+    return RuntimeError(text)
 
 
-class Tensor:
+class OpValueError(ValueError, RuntimeError):
+    """An op was given arrays that do not fit: a ValueError that PyTorch programs can catch as RuntimeError."""
+
+
+class OpTypeError(TypeError, RuntimeError):
+    """An op was given a dtype it has no rule for: a TypeError that PyTorch programs can catch as RuntimeError."""
+
+
+class OpIndexError(IndexError, RuntimeError):
+    """An index or an axis is not there: an IndexError that PyTorch programs can catch as RuntimeError."""
+
+
+_RUNTIME = {IndexError: OpIndexError, TypeError: OpTypeError, ValueError: OpValueError}  # AxisError is both of the ends
+
+
+class Tensor(Methods):
     """An n-dimensional array that remembers how it was made.
 
     ``Tensor(array)`` wraps a NumPy array without copying; ``minigrad.tensor(data)`` copies. ``requires_grad=True``
-    makes it a leaf whose ``.grad`` collects d loss / d tensor at ``loss.backward()``.
+    makes it a leaf whose ``.grad`` collects d loss / d tensor at ``loss.backward()``. As in PyTorch, a list makes
+    floats, and sizes (``Tensor(2, 3)``) make a tensor to be filled.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_array", "_grad", "_node", "_requires_grad", "hooks")
-    __array_ufunc__ = None  # NumPy arrays and numbers on the left leave the operator to the tensor
 
-    def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._array: Array = data if isinstance(data, np.ndarray) else np.asarray(data)
+    def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
+        if sizes and isinstance(sizes[0], bool):
+            requires_grad = sizes[0]
+        self._array: Array = data if isinstance(data, np.ndarray) else _legacy_array(data, sizes)
         self._grad: Tensor | None = None
         self._node: Node | None = None
         self._requires_grad = False
-        self.hooks: list[graph.Hook] | None = None
+        self.hooks: list[Hook] | None = None
         if requires_grad:
             self.requires_grad_()
 
@@ -138,8 +207,20 @@ class Tensor:
         return self._array.ndim
 
     @property
-    def device(self) -> str:
-        return "cpu"
+    def device(self) -> Device:
+        return CPU
+
+    @property
+    def is_cuda(self) -> bool:
+        return False
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._array.nbytes
 
     @property
     def is_leaf(self) -> bool:
@@ -162,7 +243,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Make it a leaf that collects a gradient (floating dtypes only), or stop it."""
         if requires_grad and self.dtype.kind != "f":
-            raise TypeError(f"only floating tensors can require a gradient, this one is {self.dtype}: use .float()")
+            raise OpTypeError(f"only floating tensors can require a gradient, this one is {self.dtype}: use .float()")
         if self._node is not None:
             if not requires_grad:
                 raise RuntimeError(f"made by {self._node.op.__name__}: use y = x.detach() to leave the graph")
@@ -173,8 +254,27 @@ class Tensor:
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements of memory lie between neighbours along each axis."""
+        strides = tuple(step // self.dtype.itemsize for step in self._array.strides)
+        return strides if dim is None else strides[dim]
+
     def dim(self) -> int:
         return self.ndim
+
+    ndimension = dim
+
+    @property
+    def is_sparse(self) -> bool:
+        return False
+
+    def data_ptr(self) -> int:
+        return self._array.ctypes.data
+
+    def storage_offset(self) -> int:
+        """How many elements into its memory a view starts."""
+        start = memory_of(self._array)
+        return (self._array.ctypes.data - start.ctypes.data) // self.dtype.itemsize
 
     def numel(self) -> int:
         return self._array.size
@@ -233,7 +333,7 @@ class Tensor:
 
     def backward_steps(
         self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
-    ) -> Iterator[graph.Step]:
+    ) -> Iterator[Step]:
         """The same walk one step at a time: each item is a node, its gradient, and the gradients of its inputs."""
         if create_graph:
             raise NotImplementedError("derivatives of derivatives (create_graph=True) are not offered by this engine")
@@ -242,7 +342,7 @@ class Tensor:
                 "backward() on a tensor that no recorded op made: none of its inputs has requires_grad=True, or it "
                 "was computed under no_grad() or detached"
             )
-        return graph.backward_steps([(self._node or self, self._cotangent(gradient))], retain_graph=retain_graph)
+        return backward_steps([(self._node or self, self._cotangent(gradient))], retain_graph=retain_graph)
 
     def _cotangent(self, gradient: Any) -> Array:
         if gradient is None:
@@ -326,10 +426,20 @@ class Tensor:
         array = self.numpy()
         return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """What NumPy's own functions, and its arrays and numbers left of an operator, do with a tensor."""
+        if method == "__call__" and not kwargs:
+            if ufunc in _OPERATORS:
+                return _OPERATORS[ufunc](as_tensor(inputs[0]), inputs[1])
+            if len(inputs) == 1 and hasattr(Tensor, ufunc.__name__):
+                return getattr(self, ufunc.__name__)()
+        found = getattr(ufunc, method)(*(x.numpy() if isinstance(x, Tensor) else x for x in inputs), **kwargs)
+        return found if "out" in kwargs or isinstance(found, tuple) else Tensor(found)
+
     def item(self) -> Any:
         """The one number in it, as a Python number."""
         if self.numel() != 1:
-            raise ValueError(
+            raise OpValueError(
                 f"item() needs exactly one element, this has shape {self.shape}: index it, or use tolist()"
             )
         return self._array.item()
@@ -350,7 +460,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.numel() != 1:
-            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
+            raise OpValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
         return bool(self.item())
 
     def __len__(self) -> int:
@@ -369,13 +479,18 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        values = np.array2string(self._array, separator=", ", prefix="tensor(", precision=4, threshold=1000)
-        notes = [f"shape={self.shape}", f"dtype={self.dtype}"]
+        text = "tensor(" + (array_text(self._array, len("tensor(")) if self.numel() else "[]")
+        notes = []
+        if self.numel() == 0 and self.ndim != 1:
+            notes.append(f"size={self.shape}")
+        shown = (_Settings.default_dtype,) if self.numel() == 0 else (_Settings.default_dtype, int64, bool_)
+        if self.dtype not in shown:
+            notes.append(f"dtype={self.dtype}")
         if self._node is not None:
-            notes.append(f"op={self._node.op.__name__}")
+            notes.append(f"grad_fn=<{_backward_name(self._node)}>")
         elif self._requires_grad:
             notes.append("requires_grad=True")
-        return f"tensor({values}, {', '.join(notes)})"
+        return with_notes(text, notes, len("tensor("))
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 or (spec and self.numel() == 1) else format(str(self), spec)
@@ -439,10 +554,24 @@ class Tensor:
         return apply(ops.abs, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return _plain_binary(np.floor_divide, self, other)
+        return _plain_binary(_quiet(np.floor_divide), self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return as_tensor(other) // self
 
     def __mod__(self, other: Any) -> Tensor:
-        return _plain_binary(np.remainder, self, other)
+        if state.grad_enabled and (self.requires_grad or getattr(other, "requires_grad", False)):
+            return self - other * (self.detach() // (other.detach() if isinstance(other, Tensor) else other))
+        return _plain_binary(_quiet(np.remainder), self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return as_tensor(other) % self
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _plain_binary(np.left_shift, self, other)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _plain_binary(np.right_shift, self, other)
 
     def add(self, other: Any, *, alpha: Number = 1) -> Tensor:
         return self + other if alpha == 1 else self + other * alpha
@@ -450,8 +579,20 @@ class Tensor:
     def sub(self, other: Any, *, alpha: Number = 1) -> Tensor:
         return self - other if alpha == 1 else self - other * alpha
 
+    subtract = sub
+
+    def div(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        if rounding_mode is None:
+            return self / other
+        if rounding_mode not in ("floor", "trunc"):
+            raise ValueError(f"rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+        return self // other if rounding_mode == "floor" else (self / other).trunc().to(result_type(self, other))
+
     mul = multiply = __mul__
-    div = divide = true_divide = __truediv__
+    divide = div
+    true_divide = __truediv__
+    floor_divide = __floordiv__
+    remainder = __mod__
     pow = __pow__
     matmul = mm = bmm = __matmul__
     neg = negative = __neg__
@@ -466,26 +607,29 @@ class Tensor:
     def exp(self) -> Tensor:
         return apply(ops.exp, _floating(self))
 
+    def expm1(self) -> Tensor:
+        return apply(ops.expm1, _floating(self))
+
     def log(self) -> Tensor:
         return apply(ops.log, _floating(self))
 
+    def log1p(self) -> Tensor:
+        return apply(ops.log1p, _floating(self))
+
+    def erf(self) -> Tensor:
+        return apply(ops.error_function, _floating(self))
+
     def sqrt(self) -> Tensor:
         return apply(ops.sqrt, _floating(self))
-
-    def rsqrt(self) -> Tensor:
-        return _floating(self) ** -0.5
-
-    def square(self) -> Tensor:
-        return self**2
-
-    def reciprocal(self) -> Tensor:
-        return 1 / self
 
     def sin(self) -> Tensor:
         return apply(ops.sin, _floating(self))
 
     def cos(self) -> Tensor:
         return apply(ops.cos, _floating(self))
+
+    def atan(self) -> Tensor:
+        return apply(ops.atan, _floating(self))
 
     def tanh(self) -> Tensor:
         return apply(ops.tanh, _floating(self))
@@ -541,7 +685,7 @@ class Tensor:
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
-    logical_not = __invert__
+    bitwise_and, bitwise_or, bitwise_xor, bitwise_not = __and__, __or__, __xor__, __invert__
 
     def sign(self) -> Tensor:
         return Tensor(np.sign(self._array))
@@ -552,7 +696,10 @@ class Tensor:
     def ceil(self) -> Tensor:
         return Tensor(np.ceil(self._array))
 
-    def round(self, decimals: int = 0) -> Tensor:
+    def trunc(self) -> Tensor:
+        return Tensor(np.trunc(self._array))
+
+    def round(self, *, decimals: int = 0) -> Tensor:
         return Tensor(np.round(self._array, decimals))
 
     def isnan(self) -> Tensor:
@@ -579,37 +726,56 @@ class Tensor:
     # Reductions
 
     def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-        x = self if dtype is None else self.to(dtype)
-        return apply(ops.sum, x, axis=_axis(dim), keepdims=keepdim)
+        return apply(ops.sum, self._summed(dtype), axis=_axis(dim), keepdims=keepdim)
+
+    def _summed(self, dtype: Any) -> Tensor:
+        """What is summed up: integers and bools as int64, the rest as it is, unless a dtype is asked for."""
+        if dtype is None and self._array.dtype.kind == "f":
+            return self
+        return self.to(int64 if dtype is None else dtype)
 
     def mean(self, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         x = self if dtype is None else self.to(dtype)
         if x.dtype.kind != "f":
-            raise TypeError(f"mean() of {x.dtype}: use .float().mean()")
+            raise OpTypeError(f"mean() of {x.dtype}: use .float().mean()")
         return apply(ops.mean, x, axis=_axis(dim), keepdims=keepdim)
 
-    def var(self, dim: Dim = None, keepdim: bool = False, *, correction: float = 1, unbiased: bool = True) -> Tensor:
-        return apply(ops.var, self, axis=_axis(dim), correction=correction if unbiased else 0, keepdims=keepdim)
+    def var(
+        self, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        return self._spread_along(ops.var, dim, unbiased, keepdim, correction)
 
-    def std(self, dim: Dim = None, keepdim: bool = False, *, correction: float = 1, unbiased: bool = True) -> Tensor:
-        return apply(ops.std, self, axis=_axis(dim), correction=correction if unbiased else 0, keepdims=keepdim)
+    def std(
+        self, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        return self._spread_along(ops.std, dim, unbiased, keepdim, correction)
 
-    def prod(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return apply(ops.prod, self, axis=dim, keepdims=keepdim)
+    def _spread_along(self, op: Op, dim: Any, unbiased: bool, keepdim: bool, correction: float | None) -> Tensor:
+        if isinstance(dim, bool):  # var(False) means var(unbiased=False)
+            dim, unbiased = None, dim
+        correction = int(unbiased) if correction is None else correction
+        return apply(op, self, axis=_axis(dim), correction=correction, keepdims=keepdim)
+
+    def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        return apply(ops.prod, self._summed(dtype), axis=dim, keepdims=keepdim)
 
     def logsumexp(self, dim: Dim, keepdim: bool = False) -> Tensor:
-        return apply(ops.logsumexp, self, axis=_axis(dim), keepdims=keepdim)
+        return apply(ops.logsumexp, _floating(self), axis=_axis(dim), keepdims=keepdim)
 
-    def cumsum(self, dim: int) -> Tensor:
-        return apply(ops.cumsum, self, axis=dim)
+    def cumsum(self, dim: int, *, dtype: Any = None) -> Tensor:
+        return apply(ops.cumsum, self._summed(dtype), axis=dim)
 
-    def norm(self, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        if p == 2:
+    def norm(self, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        if p in (2, "fro"):
             return (self * self).sum(dim, keepdim).sqrt()
         if p == 1:
             return self.abs().sum(dim, keepdim)
+        if p == 0:
+            return (self != 0).sum(dim, keepdim).to(self.dtype)
         if p == float("inf"):
             return self.abs().amax(dim, keepdim)
+        if p == -float("inf"):
+            return self.abs().amin(dim, keepdim)
         return (self.abs() ** p).sum(dim, keepdim) ** (1 / p)
 
     def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -639,33 +805,44 @@ class Tensor:
         values = self.gather(dim, indices)
         return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(dim), indices.squeeze(dim))
 
+    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The middle element (the lower of two), of all, or along dim with its index."""
+        if dim is None:
+            return self.reshape(-1).median(0).values
+        middle = (self.shape[dim] - 1) // 2
+        return self._extreme(_kth(middle), dim, keepdim)
+
+    def kthvalue(self, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+        """The k-th smallest along dim, counted from 1, and its index."""
+        return self._extreme(_kth(k - 1), dim, keepdim)
+
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         return Tensor(np.argmax(self._array, axis=dim, keepdims=keepdim))
 
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
         return Tensor(np.argmin(self._array, axis=dim, keepdims=keepdim))
 
-    def argsort(self, dim: int = -1, descending: bool = False) -> Tensor:
-        key = -self._array if descending else self._array
-        return Tensor(np.argsort(key, axis=dim, kind="stable"))
+    def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        return Tensor(_order(self._array, dim, descending))
 
-    def sort(self, dim: int = -1, descending: bool = False) -> ValuesIndices:
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
+        if self.ndim == 0:
+            return ValuesIndices(self, Tensor(np.zeros((), dtype=np.int64)))
         indices = self.argsort(dim, descending)
         return ValuesIndices(self.gather(dim, indices), indices)
 
-    def topk(self, k: int, dim: int = -1) -> ValuesIndices:
-        """The k largest along dim, largest first, and where they stand."""
-        if not 0 <= k <= self.shape[dim]:
-            raise ValueError(f"topk: k={k} is not between 0 and the {self.shape[dim]} elements along dim {dim}")
-        order = np.argsort(-self._array, axis=dim, kind="stable")
-        indices = Tensor(np.take(order, range(k), axis=dim))
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+        """The k largest (or smallest) along dim, best first, and where they stand."""
+        if self.ndim and not 0 <= k <= self.shape[dim]:
+            raise OpValueError(f"topk: k={k} is not between 0 and the {self.shape[dim]} elements along dim {dim}")
+        indices = Tensor(np.take(_order(self._array, dim, largest), range(k), axis=dim))
         return ValuesIndices(self.gather(dim, indices), indices)
 
-    def softmax(self, dim: int) -> Tensor:
-        return apply(ops.softmax, _floating(self), axis=dim)
+    def softmax(self, dim: int, dtype: Any = None) -> Tensor:
+        return apply(ops.softmax, _floating(self if dtype is None else self.to(dtype)), axis=dim)
 
-    def log_softmax(self, dim: int) -> Tensor:
-        return apply(ops.log_softmax, _floating(self), axis=dim)
+    def log_softmax(self, dim: int, dtype: Any = None) -> Tensor:
+        return apply(ops.log_softmax, _floating(self if dtype is None else self.to(dtype)), axis=dim)
 
     # Shape
 
@@ -682,11 +859,11 @@ class Tensor:
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         if self.ndim == 0:
             return self.reshape(1)
-        start, end = start_dim % self.ndim, end_dim % self.ndim
+        start, end = _dim(start_dim, self.ndim), _dim(end_dim, self.ndim)
         return self.reshape(*self.shape[:start], int(np.prod(self.shape[start : end + 1])), *self.shape[end + 1 :])
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
-        dim = dim % self.ndim
+        dim = _dim(dim, self.ndim)
         return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
 
     def permute(self, *dims: Any) -> Tensor:
@@ -730,29 +907,34 @@ class Tensor:
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces of split_size along dim (the last may be smaller), or of the sizes listed."""
+        dim = _dim(dim, self.ndim)
         n = self.shape[dim]
         if isinstance(split_size, int):
             if split_size <= 0:
-                raise ValueError(f"split_size must be positive, got {split_size}")
+                raise OpValueError(f"split_size must be positive, got {split_size}")
             sizes = [min(split_size, n - start) for start in range(0, n, split_size)] or [0]
         else:
             sizes = [int(s) for s in split_size]
             if sum(sizes) != n:
-                raise ValueError(f"split sizes {sizes} sum to {sum(sizes)}, the tensor has {n} along dim {dim}")
+                raise OpValueError(f"split sizes {sizes} sum to {sum(sizes)}, the tensor has {n} along dim {dim}")
         ends = np.cumsum(sizes).tolist()
         return tuple(self.narrow(dim, end - size, size) for size, end in zip(sizes, ends, strict=True))
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         """At most that many pieces of equal size along dim (the last may be smaller)."""
         if chunks < 1:
-            raise ValueError(f"chunks must be at least 1, got {chunks}")
+            raise OpValueError(f"chunks must be at least 1, got {chunks}")
         return self.split(max(1, -(-self.shape[dim] // chunks)), dim)
 
     def narrow(self, dim: int, start: int, length: int) -> Tensor:
-        return self[(slice(None),) * (dim % self.ndim) + (slice(start, start + length),)]
+        dim, start = _dim(dim, self.ndim), operator.index(start)
+        start = start + self.shape[dim] if start < 0 else start
+        if not 0 <= start <= start + length <= self.shape[dim]:
+            raise OpValueError(f"narrow: {start} to {start + length} are not within the {self.shape[dim]} along {dim}")
+        return self[(slice(None),) * dim + (slice(start, start + length),)]
 
     def select(self, dim: int, index: int) -> Tensor:
-        return self[(slice(None),) * (dim % self.ndim) + (index,)]
+        return self[(slice(None),) * _dim(dim, self.ndim) + (index,)]
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         return tuple(self.select(dim, i) for i in range(self.shape[dim]))
@@ -763,23 +945,35 @@ class Tensor:
     def roll(self, shifts: Any, dims: Any = None) -> Tensor:
         return apply(ops.roll, self, shifts=shifts, axis=dims)
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self, memory_format: Any = None) -> Tensor:
         return self if self.is_contiguous() else self.clone()
 
-    def clone(self) -> Tensor:
+    def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy with memory of its own, in the graph."""
         return apply(ops.clone, self)
 
     # Picking
 
     def __getitem__(self, index: Any) -> Tensor:
-        return apply(ops.getitem, self, index=_index(index))
+        return apply(ops.getitem, self, index=_index(index, self.shape))
 
     def gather(self, dim: int, index: Tensor) -> Tensor:
         return apply(ops.gather, self, axis=dim, index=index._array)
 
+    def scatter(self, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None) -> Tensor:
+        """A copy with ``src`` (a tensor or a number) put at index along dim."""
+        if reduce not in (None, "add"):
+            raise ValueError(f"scatter knows reduce=None and 'add', got {reduce!r}: use scatter_reduce's parts by hand")
+        put = src if value is None else value
+        put = put.to(self.dtype) if isinstance(put, Tensor) else self.dtype.type(put)
+        return apply(ops.scatter, self, put, axis=dim, index=index._array, add=reduce == "add")
+
+    def scatter_add(self, dim: int, index: Tensor, src: Tensor) -> Tensor:
+        """A copy with ``src`` added at index along dim; where an index comes twice, both are added."""
+        return self.scatter(dim, index, src, reduce="add")
+
     def index_select(self, dim: int, index: Tensor) -> Tensor:
-        return self[(slice(None),) * (dim % self.ndim) + (index,)]
+        return self[(slice(None),) * _dim(dim, self.ndim) + (index,)]
 
     def tril(self, diagonal: int = 0) -> Tensor:
         return apply(ops.tril, self, diagonal=diagonal)
@@ -788,84 +982,50 @@ class Tensor:
         return apply(ops.triu, self, diagonal=diagonal)
 
     def masked_fill(self, mask: Tensor, value: Any) -> Tensor:
-        return apply(ops.masked_fill, self, mask=_plain(mask), value=float(value))
+        value = value.item() if isinstance(value, Tensor) else value
+        return apply(ops.masked_fill, self, mask=_plain(mask), value=value)
 
     def masked_select(self, mask: Tensor) -> Tensor:
         return self[mask]
 
-    def nonzero(self) -> Tensor:
-        return Tensor(np.argwhere(self._array))
-
-    # Dtype
-
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
-        """In another dtype, or that of another tensor; the only device is "cpu"."""
-        for arg in args:
-            if isinstance(arg, Tensor):
-                dtype = arg.dtype
-            elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool")):
-                device = arg
-            elif not isinstance(arg, bool):
-                dtype = arg
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"device {str(device)!r}: this engine runs on NumPy, its only device is 'cpu'")
-        if dtype is None or np.dtype(dtype) == self.dtype:
-            return self
-        if np.dtype(dtype).kind != "f":
-            return Tensor(self._array.astype(dtype))
-        return apply(ops.cast, self, dtype=np.dtype(dtype))
-
-    def type_as(self, other: Tensor) -> Tensor:
-        return self.to(other.dtype)
-
-    def cpu(self) -> Tensor:
-        return self
-
-    def float(self) -> Tensor:
-        return self.to(float32)
-
-    def double(self) -> Tensor:
-        return self.to(float64)
-
-    def half(self) -> Tensor:
-        return self.to(float16)
-
-    def long(self) -> Tensor:
-        return self.to(int64)
-
-    def int(self) -> Tensor:
-        return self.to(int32)
-
-    def bool(self) -> Tensor:
-        return self.to(bool_)
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        """Where it is not 0: one row of indices per element (N, ndim), or one index per axis."""
+        return where(self != 0) if as_tuple else Tensor(np.argwhere(self._array))
 
     # In place: for values outside the graph (under no_grad, on .data, on buffers)
 
     def _write(self, values: Any, index: Any = ...) -> Tensor:
-        values = values if isinstance(values, Tensor) else _plain(values)
         if state.grad_enabled:
-            if self._node is not None or getattr(values, "requires_grad", False):
-                raise RuntimeError(
-                    "writing in place to a tensor in the graph would make its gradient wrong: build a new one with "
-                    "where(), masked_fill(), stack() or cat(), or write under no_grad()"
-                )
             if self._requires_grad:
                 raise RuntimeError(
                     "a leaf that requires a gradient is being written to in place: write under "
                     "`with minigrad.no_grad():`, or on its .data"
                 )
+            if self._node is not None or getattr(values, "requires_grad", False):
+                values = values.to(self.dtype) if isinstance(values, Tensor) else np.asarray(values, self.dtype)
+                return self._become(apply(ops.setitem, self, values, index=index))
         self._array[index] = _plain(values)
         note_write(self._array)
         return self
 
+    def _become(self, result: Tensor) -> Tensor:
+        """Take the place of an op's result: what writing in place means in a graph, where nothing is overwritten."""
+        if self._array.base is not None and (self._node is None or self._node.op in _VIEWS):
+            raise RuntimeError(
+                "writing in place to a view of another tensor would not reach that tensor in the graph: write to the "
+                "tensor itself, or build a new one with where(), masked_fill(), stack() or cat()"
+            )
+        self._array, self._node = result._array, result._node
+        return self
+
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._write(value, _index(index))
+        self._write(value, _index(index, self.shape))
 
     def _update(self, compute: Callable[[Tensor, Any], Tensor], other: Any) -> Tensor:
         """``x += y`` and its like: in place, or where the graph is being recorded, as x = x + y."""
         if state.grad_enabled and (self._node is not None or getattr(other, "requires_grad", False)):
             return compute(self, other)
-        with graph.no_grad():
+        with no_grad():
             values = compute(self, other)
         return self._write(values)
 
@@ -882,26 +1042,13 @@ class Tensor:
         return self._update(Tensor.__truediv__, other)
 
     def _compute_write(self, compute: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """The in-place form of a method: its result is written, where ``_write`` allows it."""
-        return self._write(compute(self, *args, **kwargs))
-
-    def add_(self, other: Any, *, alpha: Number = 1) -> Tensor:
-        return self._compute_write(Tensor.add, other, alpha=alpha)
-
-    def sub_(self, other: Any, *, alpha: Number = 1) -> Tensor:
-        return self._compute_write(Tensor.sub, other, alpha=alpha)
-
-    def mul_(self, other: Any) -> Tensor:
-        return self._compute_write(Tensor.mul, other)
-
-    def div_(self, other: Any) -> Tensor:
-        return self._compute_write(Tensor.div, other)
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        return self._compute_write(Tensor.clamp, min, max)
-
-    def masked_fill_(self, mask: Tensor, value: Any) -> Tensor:
-        return self._compute_write(Tensor.masked_fill, mask, value)
+        """The in-place form of a method: its result is written, or in a graph takes the place of the old value."""
+        result = compute(self, *args, **kwargs)
+        if result.shape != self.shape:
+            raise OpValueError(f"the result has shape {result.shape}, which does not fit into {self.shape} in place")
+        if not state.grad_enabled or self._requires_grad or not result.requires_grad:
+            return self._write(result)
+        return self._become(result.to(self.dtype))
 
     def copy_(self, source: Any) -> Tensor:
         """Take over the values of another tensor, which must fit in shape."""
@@ -922,6 +1069,170 @@ class Tensor:
     def uniform_(self, a: Any = 0.0, b: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
         return self._write(rng(generator).uniform(a, b, self.shape))
 
+    def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        return self._write(rng(generator).random(self.shape) < _plain(p))
+
+    def exponential_(self, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        return self._write(rng(generator).exponential(1 / lambd, self.shape))
+
+    def random_(self, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Integers in [low, high), or below low if it is all there is."""
+        low, high = (0, low or 1 << 24) if high is None else (low, high)
+        return self._write(rng(generator).integers(low, high, self.shape))
+
+    def bernoulli(self, *, generator: Generator | None = None) -> Tensor:
+        """1 with the probability that each element gives, else 0."""
+        return Tensor((rng(generator).random(self.shape) < self._array).astype(self.dtype))
+
+    def multinomial(self, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+        """Draw indices with these weights: (K,) or (B, K), not negative -> (num_samples,) or (B, num_samples)."""
+        weights = np.atleast_2d(self._array).astype(np.float64)
+        total = weights.sum(-1, keepdims=True)
+        if not np.isfinite(weights).all() or (weights < 0).any() or (total <= 0).any():
+            raise OpValueError("multinomial: the weights must be finite, not negative, and not all zero")
+        if not replacement and (num_samples > (weights > 0).sum(-1)).any():
+            raise OpValueError(f"multinomial: fewer than {num_samples} weights are above zero; pass replacement=True")
+        if replacement or num_samples == 1:
+            levels = np.cumsum(weights, -1)
+            top = levels[:, -1:]
+            draws = np.minimum(rng(generator).random((len(weights), num_samples)) * top, np.nextafter(top, 0))
+            ids = np.stack([np.searchsorted(*row, side="right") for row in zip(levels, draws, strict=True)])
+        else:  # the largest of log weight + Gumbel noise are a draw without replacement (Gumbel top-k)
+            noise = rng(generator).gumbel(size=weights.shape)
+            with np.errstate(divide="ignore"):
+                ids = np.argsort(-(np.log(weights) + noise), axis=-1, kind="stable")[:, :num_samples]
+        return Tensor(ids[0] if self.ndim == 1 else ids)
+
+    @staticmethod
+    def _plain(array: Any) -> Tensor:
+        return Tensor(array)
+
+    @staticmethod
+    def _joined(tensors: Sequence[Tensor], dim: int) -> Tensor:
+        return apply(ops.cat, *tensors, axis=dim)
+
+    # Dtype
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:
+        """In another dtype, or that of another tensor; the only device is "cpu"."""
+        dtype = destination(args, dtype, device)
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self.clone() if copy else self
+        if np.dtype(dtype).kind != "f":
+            with np.errstate(invalid="ignore"):  # NaN as an integer: some number, as in PyTorch
+                return Tensor(self._array.astype(dtype))
+        return apply(ops.cast, self, dtype=np.dtype(dtype))
+
+    def type(self, dtype: Any = None) -> Any:
+        """In another dtype; without one, the name of the kind of tensor."""
+        return f"torch.{_LEGACY[self.dtype.name]}Tensor" if dtype is None else self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(other.dtype)
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """Refused: there is no such device here."""
+        return self.to(device="cuda")
+
+    def pin_memory(self) -> Tensor:
+        return self
+
+    def bfloat16(self) -> Tensor:
+        return self.to(bfloat16)
+
+    def short(self) -> Tensor:
+        return self.to(int16)
+
+    def byte(self) -> Tensor:
+        return self.to(uint8)
+
+    def char(self) -> Tensor:
+        return self.to(int8)
+
+    def float(self) -> Tensor:
+        return self.to(float32)
+
+    def double(self) -> Tensor:
+        return self.to(float64)
+
+    def half(self) -> Tensor:
+        return self.to(float16)
+
+    def long(self) -> Tensor:
+        return self.to(int64)
+
+    def int(self) -> Tensor:
+        return self.to(int32)
+
+    def bool(self) -> Tensor:
+        return self.to(bool_)
+
+
+def _with_numpy_names(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, taking NumPy's names axis and keepdims for dim and keepdim too, as PyTorch does."""
+
+    @functools.wraps(method)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            if "out" in kwargs and kwargs["out"] is None:  # np.sum(tensor) says so
+                del kwargs["out"]
+            for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+                if theirs in kwargs:
+                    kwargs[ours] = kwargs.pop(theirs)
+        return method(*args, **kwargs)
+
+    return renamed
+
+
+for _name in (
+    "sum mean var std prod max min amax amin argmax argmin any all logsumexp cumsum cumprod norm median argsort sort "
+    "topk squeeze unsqueeze split chunk unbind softmax log_softmax gather index_select nansum nanmean count_nonzero"
+).split():
+    setattr(Tensor, _name, _with_numpy_names(getattr(Tensor, _name)))
+
+
+def _in_place(name: str) -> Callable[..., Tensor]:
+    method = getattr(Tensor, name)
+
+    def write(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._compute_write(method, *args, **kwargs)
+
+    write.__name__ = f"{name}_"
+    write.__doc__ = f"``{name}`` in place."
+    return write
+
+
+for _name in (
+    "add sub mul div pow neg abs clamp clamp_min clamp_max masked_fill exp log sqrt rsqrt reciprocal square tanh "
+    "sigmoid relu sin cos floor ceil round trunc sign remainder floor_divide lerp addcmul addcdiv addmm tril triu "
+    "scatter scatter_add index_add index_copy index_fill masked_scatter nan_to_num cumsum cumprod "
+    "eq ne lt le gt ge logical_not logical_and logical_or bitwise_and bitwise_or bitwise_not tan sinh cosh atan "
+    "asin acos expm1 exp2 log1p log2 log10 logit erf fmod frac fill_diagonal"
+).split():
+    setattr(Tensor, f"{_name}_", _in_place(_name))
+
+
+def _reshaped_in_place(name: str) -> Callable[..., Tensor]:
+    method = getattr(Tensor, name)
+
+    def change(self: Tensor, *args: Any) -> Tensor:
+        if self._requires_grad:
+            raise RuntimeError(f"{name}_ of a leaf that requires a gradient: write x = x.{name}(...)")
+        result = method(self, *args)
+        self._array, self._node = result._array, result._node
+        return self
+
+    change.__name__ = f"{name}_"
+    change.__doc__ = f"``{name}`` in place."
+    return change
+
+
+for _name in ("squeeze", "unsqueeze", "transpose", "t"):
+    setattr(Tensor, f"{_name}_", _reshaped_in_place(_name))
+
 
 class RemovableHandle:
     """What registering a hook returns: ``remove()`` takes the hook away again."""
@@ -935,35 +1246,147 @@ class RemovableHandle:
             self._hooks.remove(self._entry)
 
 
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of the data: Python floats become float32, ints int64; arrays keep their dtype."""
-    return Tensor(_array_of(data, dtype, copy=True), requires_grad)
+    check_device(device)
+    return Tensor(_array_of(data, dtype, copy=True), requires_grad=requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """The data as a tensor, sharing memory where it can."""
+    check_device(device)
     if isinstance(data, Tensor) and dtype in (None, data.dtype):
         return data
     return Tensor(_array_of(data, dtype, copy=False))
 
 
 def _array_of(data: Any, dtype: Any, copy: bool) -> Array:
+    check_dtype(dtype)
     if isinstance(data, Tensor):
         data = data._array
     given = isinstance(data, np.ndarray | np.generic)
-    if not given and isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
-        data = [d.tolist() if isinstance(d, Tensor) else d for d in data]
+    if not given and isinstance(data, list | tuple):
+        data = _without_tensors(data)
     array = np.array(data, dtype=dtype) if copy else np.asarray(data, dtype=dtype)
     if dtype is None and not given and array.dtype == np.float64:
         array = array.astype(_Settings.default_dtype)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"cannot make a tensor of {array.dtype} from {type(data).__name__}: numbers only")
+        raise OpTypeError(f"cannot make a tensor of {array.dtype} from {type(data).__name__}: numbers only")
     return array
 
 
-def where(condition: Tensor, x: Any = None, y: Any = None) -> Any:
-    """x where the condition (bool) holds, else y; with the condition alone, the indices where it holds."""
-    mask = _plain(condition)
+def _without_tensors(data: Any) -> Any:
+    """Nested lists with plain numbers in place of tensors."""
+    if isinstance(data, list | tuple):
+        return [_without_tensors(d) for d in data]
+    return data.tolist() if isinstance(data, Tensor) else data
+
+
+def _legacy_array(data: Any, sizes: tuple[int, ...]) -> Array:
+    """What ``Tensor(...)`` of something else than an array holds: PyTorch's oldest constructor makes floats."""
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    if isinstance(data, Tensor):
+        return data._array
+    if sizes or isinstance(data, int):
+        return np.zeros((data, *sizes), dtype=_Settings.default_dtype)
+    return _array_of(data, _Settings.default_dtype, copy=True)
+
+
+def destination(args: Sequence[Any], dtype: Any, device: Any) -> Any:
+    """The dtype that the arguments of ``to()`` ask for, None for none; ValueError for a device that is not there."""
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype = arg.dtype
+        elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool")):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    check_device(device)
+    return check_dtype(dtype)
+
+
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy function that says nothing of infinities and NaN."""
+
+    def quiet(*args: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return function(*args)
+
+    return quiet
+
+
+def _order(x: Array, dim: int, descending: bool) -> Array:
+    """What puts the elements along dim in order, equal ones as they stand, NaN counting as the largest."""
+    if x.ndim == 0:
+        return np.zeros((), dtype=np.int64)
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    last = x.shape[dim] - 1  # backwards twice: equal elements keep their order
+    return np.flip(last - np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
+
+
+def _kth(k: int) -> Callable[..., Any]:
+    def find(x: Array, axis: int, keepdims: bool) -> Array:
+        return np.take(np.argsort(x, axis=axis, kind="stable"), [k], axis=axis)
+
+    return find
+
+
+def _dim(dim: int, ndim: int) -> int:
+    """An axis that may count from the end, as one that counts from 0."""
+    if not -ndim <= dim < max(ndim, 1):
+        raise IndexError(f"there is no dim {dim} in a tensor with {ndim} axes (from {-ndim} to {ndim - 1})")
+    return dim % ndim if ndim else 0
+
+
+_OPERATORS: dict[np.ufunc, Callable[[Any, Any], Any]] = {
+    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.true_divide: operator.truediv,
+    np.floor_divide: operator.floordiv, np.remainder: operator.mod, np.power: operator.pow, np.matmul: operator.matmul,
+    np.equal: operator.eq, np.not_equal: operator.ne, np.less: operator.lt, np.less_equal: operator.le,
+    np.greater: operator.gt, np.greater_equal: operator.ge, np.bitwise_and: operator.and_, np.bitwise_or: operator.or_,
+    np.bitwise_xor: operator.xor,
+}  # fmt: skip
+_VIEWS = frozenset((
+    ops.reshape, ops.permute, ops.transpose, ops.squeeze, ops.unsqueeze, ops.expand, ops.getitem
+))  # fmt: skip
+_LEGACY = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "int16": "Short",
+    "int8": "Char", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+_BACKWARD_NAMES = {
+    "reshape": "View", "error_function": "Erf", "linear": "Addmm", "cross_entropy": "NllLoss", "pad": "ConstantPadNd",
+    "layer_norm": "NativeLayerNorm", "gelu_tanh": "Gelu", "cast": "ToCopy", "dropout": "Mul",
+    "bce_with_logits": "BinaryCrossEntropyWithLogits",
+}  # fmt: skip
+
+
+def _backward_name(node: Node) -> str:
+    """PyTorch's name for what a node does, such as AddBackward0."""
+    name = node.op.__name__
+    camel = _BACKWARD_NAMES.get(name) or "".join(part.capitalize() for part in name.split("_"))
+    variant = 0
+    if name in ("sum", "mean"):
+        variant = int(node.shape != ())
+    elif name in ("max", "min"):
+        camel, variant = (camel, 1) if node.shape == () else (f"A{name}", 0)
+    elif name == "matmul":
+        camel = "Mm" if len(node.shape) == 2 else "Bmm" if len(node.shape) == 3 else "Dot"
+    elif name == "linear" and node.parents[2:] in ((), (None,)):
+        camel = "Mm"
+    elif name == "getitem" and node.backward is not None:
+        function: Any = node.backward
+        saved = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+        index = saved["index"].cell_contents
+        basic = index if isinstance(index, tuple) else (index,)
+        kinds = {type(i) for i in basic}
+        camel = "Select" if kinds == {int} else "Slice" if kinds <= {int, slice} else "Index"
+    return f"{camel}Backward{variant}"
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """input where the condition (bool) holds, else other; with the condition alone, the indices where it holds."""
+    mask, x, y = _plain(condition), input, other
     if x is None and y is None:
         return tuple(Tensor(i) for i in np.nonzero(mask))
     if mask.dtype != bool:
@@ -1058,12 +1481,43 @@ def _ints(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(operator.index(n) for n in sizes)
 
 
-def _index(index: Any) -> Any:
-    """An index with arrays for tensors, inside tuples and lists too."""
+def _index(index: Any, shape: tuple[int, ...]) -> Any:
+    """An index as NumPy takes it, with arrays for tensors and lists, that picks what PyTorch picks."""
+    if not isinstance(index, tuple):
+        found = _index_part(index)
+        return found if not isinstance(found, tuple) else _index(found, shape)
+    parts = tuple(map(_index_part, index))
+    if not any(isinstance(i, np.ndarray) for i in parts):
+        return parts
+    kinds = "".join(
+        "i" if isinstance(i, int | np.integer) else "a" if isinstance(i, np.ndarray) else " " for i in parts
+    )
+    if "i" in kinds and "a" in kinds and " " in kinds.strip():
+        # NumPy takes a number beside arrays for an array, and puts the picked axes in front where a slice lies between
+        # them; PyTorch takes the numbers first, and leaves the rest in its place.
+        places = np.arange(math.prod(shape)).reshape(shape)
+        whole = slice(None)
+        first: list[Any] = []
+        for i in parts:
+            first += [whole] * (i.ndim if i.dtype == bool else 1) if isinstance(i, np.ndarray) else [i]
+        rest = tuple(
+            i if isinstance(i, np.ndarray) or i is Ellipsis else whole
+            for i in parts
+            if not isinstance(i, int | np.integer)
+        )
+        return np.unravel_index(places[tuple(first)][rest], shape)
+    return parts
+
+
+def _index_part(index: Any) -> Any:
+    """One entry of an index; a tensor of one integer counts as that integer."""
     if isinstance(index, Tensor):
-        return index._array
-    if isinstance(index, tuple):
-        return tuple(_index(i) for i in index)
+        array = index._array
+        return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
+    if isinstance(index, range):
+        return np.arange(index.start, index.stop, index.step)
     if isinstance(index, list):
-        return np.asarray([_index(i) for i in index])
+        if any(isinstance(i, slice) or i is None for i in index):
+            return tuple(index)
+        return np.asarray([_plain(i) for i in index], dtype=None if index else np.int64)
     return index

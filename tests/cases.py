@@ -22,7 +22,7 @@ TOLERANCE = 1e-6  # absolute and relative; the differences themselves are good t
 BROADCAST = ((), (1,), (3,), (1, 3), (2, 1), (2, 3), (4, 1, 3))
 SHAPES = ((), (1,), (4,), (2, 3), (3, 3), (2, 1, 3), (0, 3))
 APART = {"relu", "abs", "maximum", "minimum", "max", "min", "clamp", "l1_loss"}  # with kinks: values keep a distance
-POSITIVE = {"log", "sqrt", "pow"}
+POSITIVE = {"log", "log1p", "sqrt", "pow"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def shape_id(*shapes: tuple[int, ...]) -> str:
 
 
 def _unary() -> Iterator[Case]:
-    for name in ("neg", "exp", "log", "sqrt", "sin", "cos", "abs", "clone", "relu", "sigmoid", "tanh", "silu"):
+    plain = "neg exp expm1 log log1p sqrt sin cos atan abs clone relu sigmoid tanh silu error_function"
+    for name in plain.split():
         for shape in SHAPES:
             yield Case(name, shape_id(shape), (shape,))
     for name in ("gelu", "gelu_tanh"):
@@ -393,6 +394,32 @@ def _attention() -> Iterator[Case]:
     yield Case(name, "no-keys", (q, (2, 0, 4), (2, 0, 6)))
 
 
+def _efficient_attention() -> Iterator[Case]:
+    name = "sliding_window_attention"
+    x, seen = (2, 6, 3), np.array([[True, False, True, True, True, False], [False, False, False, True, True, True]])
+    for causal in (False, True):
+        end = "-causal" if causal else ""
+        yield Case(name, f"plain{end}", (x, x, x), {"window": 1, "is_causal": causal})
+        yield Case(name, f"wide{end}", (x, x, (2, 6, 4)), {"window": 9, "num_global": 1, "is_causal": causal})
+        yield Case(name, f"mask{end}", (x, x, x), {"window": 2, "num_global": 1, "is_causal": causal, "mask": seen})
+        yield Case(name, f"all-global{end}", (x, x, x), {"window": 0, "num_global": 9, "is_causal": causal})
+        long = {"window": 2, "num_global": 1, "is_causal": causal}  # three blocks of queries
+        yield Case(name, f"blocks{end}", ((67, 1), (67, 1), (67, 1)), long)
+    yield Case(name, "self-alone", (x, x, x), {"window": 0})
+    yield Case(name, "heads", ((2, 2, 4, 3), (2, 1, 4, 3), (4, 3)), {"window": 1, "mask": seen[:, None, :4]})
+    yield Case(name, "square", ((3, 3), (3, 3), (3, 3)), {"window": 1})
+    yield Case(name, "none", ((2, 0, 3), (2, 0, 3), (2, 0, 3)), {"window": 1})
+    name = "causal_linear_attention"
+    yield Case(name, "plain", ((2, 5, 3), (2, 5, 3), (2, 5, 4)))
+    yield Case(name, "no-batch", ((5, 3), (5, 3), (5, 2)))
+    yield Case(name, "mask", (x, x, x), {"mask": seen})
+    yield Case(name, "one", ((1, 1), (1, 1), (1, 1)))
+    yield Case(name, "square", ((3, 3), (3, 3), (3, 3)))
+    yield Case(name, "chunks", ((130, 2), (130, 2), (130, 1)))
+    yield Case(name, "chunks-mask", ((66, 2), (66, 2), (66, 1)), {"mask": np.arange(66) % 3 > 0})
+    yield Case(name, "none", ((2, 0, 3), (2, 0, 3), (2, 0, 4)))
+
+
 def _square() -> Iterator[Case]:
     """Gradients with two axes of one size, where a transposed one would fit."""
     square, ids = (3, 3), np.array([2, 0, 0])
@@ -402,6 +429,32 @@ def _square() -> Iterator[Case]:
     yield Case("masked_fill", "square", (square,), {"mask": mask, "value": 0.0})
     yield Case("cast", "square", (square,), {"dtype": np.dtype("float64")})
     yield Case("getitem", "square", (square,), {"index": ids})
+    twice = np.array([[0, 0], [1, 0], [2, 2]])
+    for add in (False, True):
+        index = twice if add else np.array([[0, 2], [1, 0], [2, 1]])  # where one comes twice, only the last is put
+        for axis, shape in ((1, (3, 2)), (1, (3, 4)), (0, (4, 2))):
+            constants = {"axis": axis, "index": index, "add": add}
+            x = (3, 3) if axis else (4, 2)
+            yield Case("scatter", f"add{add}-axis{axis}-{shape_id(shape)}", (x, shape), constants)
+        yield Case("scatter", f"add{add}-number", ((3, 3), 0.7), {"axis": 1, "index": index, "add": add})
+        yield Case("scatter", f"add{add}-0d", ((), ()), {"axis": 0, "index": np.array(0), "add": add})
+        yield Case("scatter", f"add{add}-1d", ((5,), (2,)), {"axis": 0, "index": np.array([3, 1]), "add": add})
+    whole, mask = (slice(None), slice(None)), np.eye(3, dtype=bool)
+    for name, index, shape in (
+        ("row", 1, (3,)), ("number", (0, 2), ()), ("slice", slice(1, None), (2, 3)), ("broadcast", slice(None), (3,)),
+        ("column", (slice(None), 0), (3,)), ("lists", (np.array([0, 2]), np.array([1, 1])), (2,)), ("mask", mask, (3,)),
+        ("spread", (slice(None), np.array([2, 0])), (3, 1)), ("all", ..., (3, 3)), ("none", whole, (1, 3)),
+    ):  # fmt: skip
+        yield Case("setitem", name, ((3, 3), shape), {"index": index})
+    yield Case("setitem", "constant", ((3, 3), 0.5), {"index": mask})
+    yield Case("setitem", "0d", ((), ()), {"index": ...})
+    for name, shape, size, stride, dilation in (
+        ("1d", (2, 7), (3,), (1,), (1,)), ("apart", (2, 7), (2,), (3,), (1,)), ("dilated", (7,), (3,), (1,), (2,)),
+        ("2d", (2, 4, 5), (2, 3), (1, 1), (1, 1)), ("strided", (1, 5, 5), (2, 2), (2, 1), (1, 2)),
+        ("whole", (3, 3), (3, 3), (1, 1), (1, 1)), ("square", (3, 3), (1,), (1,), (1,)),
+        ("empty", (0, 4), (2,), (1,), (1,)),
+    ):  # fmt: skip
+        yield Case("windows", name, (shape,), {"size": size, "stride": stride, "dilation": dilation})
     yield Case("gather", "square", (square,), {"axis": 1, "index": np.array([[0, 0], [1, 0], [2, 2]])})
     yield Case("cross_entropy", "square", (square,), {"target": ids})
     yield Case("nll_loss", "square", (square,), {"target": ids})
@@ -418,7 +471,8 @@ def _square() -> Iterator[Case]:
 
 
 _GROUPS: tuple[Callable[[], Iterator[Case]], ...] = (
-    _unary, _binary, _reductions, _products, _indexing, _shapes, _losses, _norms, _attention, _square,
+    _unary, _binary, _reductions, _products, _indexing, _shapes, _losses, _norms, _attention, _efficient_attention,
+    _square,
 )  # fmt: skip
 CASES = [case for group in _GROUPS for case in group()]
 for _case in CASES:

@@ -176,7 +176,7 @@ def test_axes():
         for name in ("sum", "mean", "amax", "amin", "var"):
             options = {"ddof": 1} if name == "var" else {}
             expected = getattr(np, name)(x, axis=axis, keepdims=keepdim, **options)
-            np.testing.assert_allclose(getattr(t, name)(dim, keepdim).detach().numpy(), expected)
+            np.testing.assert_allclose(getattr(t, name)(dim, keepdim=keepdim).detach().numpy(), expected)
     assert t.reshape(2, -1, 6).shape == (2, 2, 6)
     with pytest.raises(IndexError, match=r"sum\(\(2, 3, 4\) float64\): axis 3 is out of bounds"):
         t.sum(3)
@@ -287,20 +287,35 @@ def test_writing_where_nothing_needs_it_is_fine():
             x -= 0.1 * x.grad
 
 
-def test_in_place_on_the_graph_is_refused_with_the_rewrite():
+def test_in_place_on_a_leaf_or_a_view_is_refused_with_the_rewrite():
     w = leaf(2)
     with pytest.raises(RuntimeError, match="no_grad"):
         w.zero_()
     with pytest.raises(RuntimeError, match="no_grad"):
         w += 1
-    with pytest.raises(RuntimeError, match=r"where\(\)"):
-        (w * 2)[0] = 1.0
-    with pytest.raises(RuntimeError, match="stack"):
-        mg.zeros(2)[0] = w[0]
-    total = w * 0
+    with pytest.raises(RuntimeError, match="no_grad"):
+        w[0] = 1.0
+    with pytest.raises(RuntimeError, match=r"view.*where\(\)"):
+        (w * 2).view(2, 1)[0] = 1.0
+    with pytest.raises(RuntimeError, match=r"view.*stack"):
+        mg.zeros(2, 2)[0][1] = w[0]
+    with pytest.raises(RuntimeError, match="view"):
+        (w * 2)[:1].mul_(3)
+
+
+def test_in_place_on_a_result_takes_its_place():
+    w = leaf(3)
+    total, z = w * 0, mg.zeros(3, dtype=mg.float64)
+    before = total
     total += w  # as x = x + y
-    total.sum().backward()
-    assert w.grad.tolist() == [1, 1]
+    z[1:] = w[:2]
+    y = (w * 2).exp()
+    y[0] = 5.0
+    y.masked_fill_(mg.tensor([False, True, False]), 0).mul_(w)
+    assert before.tolist() == [0, 0, 0] and z.tolist() == [0, *w[:2].tolist()] and y[1].item() == 0
+    (total + 3 * z + y).sum().backward()
+    at = w.detach().numpy()
+    np.testing.assert_allclose(w.grad.numpy(), [1 + 3 + 5, 1 + 3, 1 + np.exp(2 * at[2]) * (1 + 2 * at[2])])
 
 
 def test_grad_that_is_not_kept_says_why():
@@ -440,10 +455,10 @@ def test_wrong_backward_of_a_user_op_is_named():
 # Reading and writing
 
 
-def test_repr_shows_values_shape_dtype_and_op():
-    assert repr(mg.tensor([1.0, 2.5])) == "tensor([1. , 2.5], shape=(2,), dtype=float32)"
+def test_repr_shows_what_pytorch_shows():
+    assert repr(mg.tensor([1.0, 2.5])) == "tensor([1.0000, 2.5000])"
     x = mg.tensor([1.0], requires_grad=True)
-    assert repr(x).endswith("requires_grad=True)") and repr(x * 2).endswith("op=mul)")
+    assert repr(x) == "tensor([1.], requires_grad=True)" and repr(x * 2) == "tensor([2.], grad_fn=<MulBackward0>)"
     assert f"{mg.tensor(1.23456):.2f}" == "1.23"
 
 

@@ -15,7 +15,6 @@ from minigrad.data import RandomBatches
 from minigrad.training import Trainer
 from minigrad.viz.run import run_page, save_run_page
 
-
 pytest_plugins = ["browser"]
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import graph
 from minigrad.checks.calls import Call
 from minigrad.checks.texts import broadcasts, inside, user_line
-from minigrad.graph import Array, Node, Step, state
+from minigrad.graph import Array, Node, Step, describe, state
 from minigrad.tensor import Tensor
 
 ANCESTORS = 5  # ops shown on the way to the one that failed
@@ -95,7 +94,7 @@ class _Watch:
             if dx is None or bad is None:
                 continue
             name = call.names[i] if call else f"input {i}"
-            what = f"the backward of {graph.describe(step.node)} made {dx[bad]} at {_place(bad)}"
+            what = f"the backward of {describe(step.node)} made {dx[bad]} at {_place(bad)}"
             made = f"{what} in the gradient of {name}"
             raise AnomalyError(_text(made, call, bad, dx, BACKWARD) if call else f"{made}\n{user_line() or ''}".strip())
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import graph
 from minigrad.checks.diagnosis import diagnose, rounding
 from minigrad.checks.differences import Comparison, Differences, magnitude, sizes, weighted
 from minigrad.checks.walk import elsewhere, first_wrong, record, worst_line
-from minigrad.graph import Array, no_grad
+from minigrad.graph import Array, backward_steps, no_grad
 from minigrad.tensor import Tensor
 
 MODULE_ELEMENTS = 100  # checked of each parameter or input of a module, unless the caller says otherwise
@@ -210,7 +209,7 @@ def _gradients(outs: list[Tensor], weights: list[Array]) -> dict[int, Array]:
         found[id(leaf)] = found[id(leaf)] + dz if id(leaf) in found else dz
 
     pairs = [(out, w.astype(out.dtype)) for out, w in zip(outs, weights, strict=True) if out.requires_grad]
-    for _ in graph.backward_steps([(out.grad_fn or out, dz) for out, dz in pairs], receive=take):
+    for _ in backward_steps([(out.grad_fn or out, dz) for out, dz in pairs], receive=take):
         pass
     return found
 

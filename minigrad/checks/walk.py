@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import graph
 from minigrad.checks.calls import Call
 from minigrad.checks.diagnosis import diagnose, rounding
 from minigrad.checks.differences import Comparison, Differences, magnitude, sizes, weighted
 from minigrad.checks.texts import index
-from minigrad.graph import Array, state
+from minigrad.graph import Array, state, unbroadcast
 from minigrad.ops import formulas
 from minigrad.ops.registry import CHOSEN
 from minigrad.tensor import Tensor
@@ -109,7 +108,7 @@ class _Alone:
     def summed(self, i: int, dx: Array) -> Array:
         """The gradient as the engine sums it back over broadcast axes."""
         try:
-            return graph.unbroadcast(dx, self.arrays[i].shape)
+            return unbroadcast(dx, self.arrays[i].shape)
         except ValueError as error:
             raise _Unusable(f"{self.call.names[i]}: {error}") from error
 

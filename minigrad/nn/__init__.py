@@ -1,14 +1,93 @@
 """Modules, layers, losses and what works on them, under the names of ``torch.nn``."""
 
-from minigrad.nn import functional, init, utils
-from minigrad.nn.activations import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from minigrad.nn import functional, init, parallel, utils
+from minigrad.nn.activations import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
+)
 from minigrad.nn.attention import MultiheadAttention
-from minigrad.nn.containers import Identity, ModuleDict, ModuleList, ParameterList, Sequential
-from minigrad.nn.layers import Dropout, Embedding, Flatten, LayerNorm, Linear, RMSNorm
-from minigrad.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from minigrad.nn.containers import Identity, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from minigrad.nn.convolution import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from minigrad.nn.efficient_attention import LinformerAttention, LongformerAttention, PerformerAttention
+from minigrad.nn.layers import (
+    Bilinear,
+    ConstantPad1d,
+    ConstantPad2d,
+    CosineSimilarity,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    Linear,
+    PairwiseDistance,
+    ReflectionPad1d,
+    ReplicationPad1d,
+    RMSNorm,
+    Unflatten,
+    Upsample,
+    ZeroPad1d,
+    ZeroPad2d,
+)
+from minigrad.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from minigrad.nn.module import Module, Parameter
+from minigrad.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d
+from minigrad.nn.parallel import DataParallel
 from minigrad.nn.positions import ALiBi, LearnedPositions, RelativeBuckets, RotaryPositions, SinusoidalPositions
-from minigrad.nn.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from minigrad.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -18,10 +97,19 @@ from minigrad.nn.transformer import (
 )
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "ALiBi", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten",
-    "GRUCell", "Identity", "L1Loss", "LSTMCell", "LayerNorm", "LearnedPositions", "Linear", "LogSoftmax", "MSELoss",
-    "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "Parameter", "ParameterList", "RMSNorm",
-    "ReLU", "RelativeBuckets", "RotaryPositions", "Sequential", "SiLU", "Sigmoid", "SinusoidalPositions", "Softmax",
-    "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
-    "TransformerEncoderLayer", "functional", "init", "utils",
+    "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "RNN", "SELU", "ALiBi", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear",
+    "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d",
+    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DataParallel", "Dropout", "Dropout1d",
+    "Dropout2d", "Embedding", "Flatten", "GRUCell", "GaussianNLLLoss", "GroupNorm", "Hardshrink", "Hardsigmoid",
+    "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
+    "KLDivLoss", "L1Loss", "LSTMCell", "LayerNorm", "LeakyReLU", "LearnedPositions", "Linear", "LinformerAttention",
+    "LogSigmoid", "LogSoftmax", "LongformerAttention", "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d",
+    "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance",
+    "Parameter", "ParameterDict", "ParameterList", "PerformerAttention", "PoissonNLLLoss", "RMSNorm", "RNNCell",
+    "ReLU", "ReLU6", "ReflectionPad1d", "RelativeBuckets", "ReplicationPad1d", "RotaryPositions", "Sequential",
+    "SiLU", "Sigmoid", "SinusoidalPositions", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
+    "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unflatten",
+    "Upsample", "ZeroPad1d", "ZeroPad2d", "functional", "init", "parallel", "utils",
 ]  # fmt: skip

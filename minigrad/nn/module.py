@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minigrad.graph import note_write, state
-from minigrad.tensor import RemovableHandle, Tensor, as_tensor, float16, float32, float64
+from minigrad.tensor import RemovableHandle, Tensor, as_tensor, bfloat16, destination, float16, float32, float64
 
 M = TypeVar("M", bound="Module")
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class Parameter(Tensor):
     """A tensor of any shape that is learned: a module that gets one as an attribute lists it in ``parameters()``."""
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(as_tensor(data)._array, requires_grad)
+        super().__init__(as_tensor(data)._array, requires_grad=requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
@@ -31,6 +31,11 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
 class _Running(threading.local):
@@ -371,17 +376,9 @@ class Module:
         for parameter in self.parameters():
             clear_grad(parameter, set_to_none)
 
-    def to(self: M, *args: Any, dtype: Any = None, device: Any = None) -> M:
+    def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **_: Any) -> M:
         """Turn floating parameters, their gradients and buffers into another dtype, in place; the device is "cpu"."""
-        for arg in args:
-            if isinstance(arg, Tensor):
-                dtype = arg.dtype
-            elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool")):
-                device = arg
-            elif arg is not None and not isinstance(arg, bool):
-                dtype = arg
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"device {str(device)!r}: this engine runs on NumPy, its only device is 'cpu'")
+        dtype = destination(args, dtype, device)
         if dtype is None:
             return self
         if np.dtype(dtype).kind != "f":
@@ -401,8 +398,24 @@ class Module:
     def half(self: M) -> M:
         return self.to(float16)
 
+    def bfloat16(self: M) -> M:
+        return self.to(bfloat16)
+
+    def type(self: M, dst_type: Any) -> M:
+        return self.to(dst_type)
+
     def cpu(self: M) -> M:
         return self
+
+    def cuda(self: M, device: Any = None) -> M:
+        """Refused: there is no such device here."""
+        return self.to(device="cuda")
+
+    def share_memory(self: M) -> M:
+        return self
+
+    def compile(self, *_: Any, **__: Any) -> None:
+        """Accepted: NumPy runs the module as it is."""
 
     # Looking at it
 

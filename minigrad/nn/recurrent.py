@@ -1,4 +1,4 @@
-"""Recurrent networks: GRU and LSTM over whole sequences, and their cells for one step at a time."""
+"""Recurrent networks: RNN, GRU and LSTM over whole sequences, and their cells for one step at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from minigrad.nn import functional as F
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor
+
+
+def _checked(nonlinearity: str) -> str:
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+    return nonlinearity
+
+
+def _rnn_step(gates: Tensor, hidden: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, nonlinearity: str) -> Tensor:
+    """The input's part (B, H) and the state (B, H) -> the next state (B, H)."""
+    x = gates + F.linear(hidden, weight_hh, bias_hh)
+    return x.tanh() if nonlinearity == "tanh" else x.relu()
 
 
 def _gru_step(gates: Tensor, hidden: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> Tensor:
@@ -167,6 +179,43 @@ class _Recurrent(Module):
         return ", ".join(parts)
 
 
+class RNN(_Recurrent):
+    """The plain recurrent network: input (T, B, I), h_0 (L * D, B, H) -> output (T, B, D * H), h_n (L * D, B, H).
+
+    L layers, D = 2 directions if bidirectional, else 1; (B, T, I) with batch_first, (T, I) without a batch. At each
+    step h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu. Elman 1990. All weights start uniform in +-1 / sqrt(H).
+    """
+
+    gates = 1
+    states = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        self.__dict__["nonlinearity"] = _checked(nonlinearity)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+
+    def _step(
+        self, gates: Tensor, state: tuple[Tensor, ...], weight_hh: Tensor, bias_hh: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        return (_rnn_step(gates, state[0], weight_hh, bias_hh, self.nonlinearity),)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The state of the last layer at every step, and that of every layer and direction after its last step."""
+        output, (last,) = self._run(input, None if hx is None else (hx,))
+        return output, last
+
+
 class GRU(_Recurrent):
     """Gated recurrent units: input (T, B, I), h_0 (L * D, B, H) -> output (T, B, D * H), h_n (L * D, B, H).
 
@@ -298,6 +347,28 @@ class _Cell(Module):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+class RNNCell(_Cell):
+    """One step of an RNN: input (B, I), state (B, H) -> the next state (B, H). Elman 1990."""
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+        self.nonlinearity = _checked(nonlinearity)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        hx = self._zeros(input) if hx is None else hx
+        return _rnn_step(self._gates(input, hx), hx, self.weight_hh, self.bias_hh, self.nonlinearity)
 
 
 class GRUCell(_Cell):

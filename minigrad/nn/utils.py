@@ -1,13 +1,13 @@
-"""``minigrad.nn.utils``: work on all parameters at once, between ``backward()`` and ``step()``."""
+"""``minigrad.nn.utils``: work on all parameters at once, between ``backward()`` and ``step()``; padded sequences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minigrad.functions import cat
+from minigrad.functions import cat, stack
 from minigrad.graph import no_grad, note_write
 from minigrad.ops import Array
 from minigrad.tensor import Tensor, get_default_dtype
@@ -92,3 +92,16 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         end = start + parameter.numel()
         parameter.copy_(vec[start:end].reshape(parameter.shape))
         start = end
+
+
+def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
+    """Sequences (T_i, ...) of different lengths as one batch (T, B, ...), or (B, T, ...) if batch_first."""
+    longest = max(len(s) for s in sequences)
+    rows = [cat([s, s.new_full((longest - len(s), *s.shape[1:]), padding_value)]) for s in sequences]
+    return stack(rows, 0 if batch_first else 1)
+
+
+class rnn:
+    """``torch.nn.utils.rnn``."""
+
+    pad_sequence = staticmethod(pad_sequence)

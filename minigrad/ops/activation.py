@@ -161,6 +161,18 @@ def erf(x: Array) -> Array:
 
 
 @op
+def error_function(x: Array) -> tuple[Array, Backward]:
+    """z = erf(x)
+    dx = dz * exp(-x ** 2) * 2 / sqrt(pi)
+    """
+
+    def backward(dz):
+        return (dz * np.exp(-x * x) * (2 / math.sqrt(math.pi)),)
+
+    return np.asarray(erf(x)), backward
+
+
+@op
 def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward]:
     """z = exp(x) / sum exp(x)
     dx = z * (dz - sum(dz * z))

@@ -143,6 +143,36 @@ def log(x: Array) -> tuple[Array, Backward]:
 
 
 @op
+def log1p(x: Array) -> tuple[Array, Backward]:
+    """z = log(1 + x)
+    dx = dz / (1 + x)
+
+    Exact for small x too.
+    """
+
+    def backward(dz):
+        with np.errstate(divide="ignore"):
+            return (scale_nonzero(dz, 1 / (1 + x)),)
+
+    return np.log1p(x), backward
+
+
+@op
+def expm1(x: Array) -> tuple[Array, Backward]:
+    """z = exp(x) - 1
+    dx = dz * (z + 1)
+
+    Exact for small x too.
+    """
+    z = np.expm1(x)
+
+    def backward(dz):
+        return (dz * (z + 1),)
+
+    return z, backward
+
+
+@op
 def sqrt(x: Array) -> tuple[Array, Backward]:
     """z = sqrt(x)
     dx = dz / (2 * z)
@@ -178,6 +208,18 @@ def cos(x: Array) -> tuple[Array, Backward]:
         return (-dz * np.sin(x),)
 
     return np.cos(x), backward
+
+
+@op
+def atan(x: Array) -> tuple[Array, Backward]:
+    """z = arctan(x)
+    dx = dz / (1 + x ** 2)
+    """
+
+    def backward(dz):
+        return (dz / (1 + x * x),)
+
+    return np.arctan(x), backward
 
 
 @op

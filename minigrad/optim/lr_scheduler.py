@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from minigrad.optim.optimizer import Optimizer
@@ -23,7 +24,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])  # the first scheduler's, where there are several
             elif "initial_lr" not in group:
                 raise KeyError("to go on from last_epoch, the groups need 'initial_lr': load the optimizer first")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
@@ -93,6 +94,89 @@ class StepLR(LRScheduler):
         return base_lr * self.gamma ** (self.last_epoch // self.step_size)
 
 
+class MultiStepLR(LRScheduler):
+    """lr = base_lr * gamma ** (how many of the milestones are behind)."""
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return base_lr * self.gamma ** bisect_right(self.milestones, self.last_epoch)
+
+
+class ExponentialLR(LRScheduler):
+    """lr = base_lr * gamma ** step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return base_lr * self.gamma**self.last_epoch
+
+
+class ConstantLR(LRScheduler):
+    """lr = base_lr * factor for the first total_iters steps, then base_lr."""
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        if not 0 <= factor <= 1:
+            raise ValueError(f"factor must be between 0 and 1, got {factor}")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return base_lr * (self.factor if self.last_epoch < self.total_iters else 1)
+
+
+class LinearLR(LRScheduler):
+    """lr from base_lr * start_factor to base_lr * end_factor in total_iters equal steps, and so on from there."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+            raise ValueError(f"factors must be between 0 and 1, got {start_factor} and {end_factor}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        share = min(self.last_epoch, self.total_iters) / self.total_iters
+        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class PolynomialLR(LRScheduler):
+    """lr = base_lr * (1 - step / total_iters) ** power, then 0."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return base_lr * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power
+
+
+class MultiplicativeLR(LambdaLR):
+    """lr = base_lr * lr_lambda(1) * ... * lr_lambda(step); a list gives each group its own. Functions are not saved."""
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return base_lr * math.prod(self.lr_lambdas[index](step) for step in range(1, self.last_epoch + 1))
+
+
 class CosineAnnealingLR(LRScheduler):
     """lr from base_lr down to eta_min along half a cosine of T_max steps, and up again. Loshchilov and Hutter 2017."""
 
@@ -105,6 +189,201 @@ class CosineAnnealingLR(LRScheduler):
 
     def lr_at(self, base_lr: float, index: int) -> float:
         return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from base_lr to eta_min in T_0 steps, again in T_0 * T_mult, ... Loshchilov and Hutter 2017."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        if T_0 < 1 or T_mult < 1:
+            raise ValueError(f"T_0 and T_mult must be at least 1, got {T_0} and {T_mult}")
+        self.T_0 = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        length, step = self.T_0, self.last_epoch
+        while step >= length:
+            step, length = step - length, length * self.T_mult
+        return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * step / length)) / 2
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to max_lr, then down to the start / final_div_factor; momentum the other way.
+
+    Smith and Topin 2018. ``total_steps``, or ``epochs`` and ``steps_per_epoch``, say how long.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | Sequence[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("give total_steps, or both epochs and steps_per_epoch")
+            total_steps = epochs * steps_per_epoch
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
+        if three_phase:
+            raise ValueError("three_phase=True is not covered")
+        groups = optimizer.param_groups
+        self.max_lrs = [max_lr] * len(groups) if isinstance(max_lr, int | float) else list(max_lr)
+        self.total_steps = total_steps
+        self.pct_start = pct_start
+        self.anneal_strategy = anneal_strategy
+        self.momenta = (base_momentum, max_momentum) if cycle_momentum else None
+        self.div_factor = div_factor
+        self.final_div_factor = final_div_factor
+        for group, top in zip(groups, self.max_lrs, strict=True):
+            group["initial_lr"] = top / div_factor
+        super().__init__(optimizer, last_epoch)
+
+    def _between(self, start: float, top: float, end: float) -> float:
+        """Where the step is on the way from start to top to end."""
+        if self.last_epoch >= self.total_steps:
+            raise ValueError(f"OneCycleLR: step {self.last_epoch} of {self.total_steps}; give a larger total_steps")
+        turn = self.pct_start * self.total_steps - 1
+        share, low, high = self.last_epoch / turn, start, top
+        if self.last_epoch > turn:
+            share, low, high = (self.last_epoch - turn) / (self.total_steps - 1 - turn), top, end
+        if self.anneal_strategy == "cos":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return low + (high - low) * share
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return self._between(base_lr, self.max_lrs[index], base_lr / self.final_div_factor)
+
+    def step(self) -> None:
+        super().step()
+        if self.momenta is not None:
+            momentum = self._between(self.momenta[1], self.momenta[0], self.momenta[1])
+            for group in self.optimizer.param_groups:
+                if "betas" in group:
+                    group["betas"] = (momentum, *group["betas"][1:])
+                else:
+                    group["momentum"] = momentum
+
+
+class SequentialLR(LRScheduler):
+    """One scheduler after the other, changing over at the milestones."""
+
+    unsaved = ("optimizer", "schedulers")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(f"{len(schedulers)} schedulers need {len(schedulers) - 1} milestones")
+        self.schedulers = list(schedulers)
+        self.milestones = list(milestones)
+        for scheduler in self.schedulers:
+            scheduler.last_epoch = -1
+        super().__init__(optimizer, last_epoch)
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        which = bisect_right(self.milestones, self.last_epoch)
+        self.schedulers[which].step()
+        self._last_lr = self.schedulers[which].get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for scheduler, saved in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+
+
+class ReduceLROnPlateau:
+    """lr times factor whenever ``step(value)`` has seen no better value for more than patience steps."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | Sequence[float] = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            raise ValueError(
+                f"mode must be 'min' or 'max', threshold_mode 'rel' or 'abs', got {mode}, {threshold_mode}"
+            )
+        if factor >= 1:
+            raise ValueError(f"factor must be below 1, got {factor}")
+        groups = optimizer.param_groups
+        self.optimizer = optimizer
+        self.mode = mode
+        self.factor = factor
+        self.patience = patience
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
+        self.cooldown = cooldown
+        self.min_lrs = [min_lr] * len(groups) if isinstance(min_lr, int | float) else list(min_lr)
+        self.eps = eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = 0
+        self.cooldown_counter = 0
+        self.last_epoch = 0
+
+    def _is_better(self, value: float) -> bool:
+        sign = 1 if self.mode == "min" else -1
+        margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
+        if not math.isfinite(self.best):
+            return sign * value < sign * self.best
+        return value < self.best - margin if self.mode == "min" else value > self.best + margin
+
+    def step(self, metrics: Any) -> None:
+        """Take note of a value, and lower the learning rates if it is time."""
+        value = float(metrics)
+        self.last_epoch += 1
+        if self._is_better(value):
+            self.best, self.num_bad_epochs = value, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+                lr = max(group["lr"] * self.factor, least)
+                if group["lr"] - lr > self.eps:
+                    group["lr"] = lr
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def get_last_lr(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.__dict__.update(state_dict)
 
 
 class CosineWarmup(LRScheduler):

@@ -57,7 +57,7 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for settings that make no sense."""
-        for name in ("lr", "weight_decay", "eps", "momentum"):
+        for name in ("lr", "weight_decay", "eps", "momentum", "alpha", "rho", "lr_decay"):
             if not group.get(name, 0) >= 0:
                 raise ValueError(f"{name} must not be negative, got {group[name]}")
 

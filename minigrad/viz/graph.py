@@ -171,19 +171,20 @@ def graph(
     fold: bool = True,
     limit: int | None = None,
     legend: bool = True,
+    variables: dict[str, Any] | None = None,
 ) -> Graph:
     """The picture of how a tensor was made, or of a recorded run.
 
     ``level``: "module" (one box per module, blocks that are alike folded into one), "op", or "scalar" (every single
     number, for one neuron); by default the finest that fits. ``depth`` opens so many levels of modules, ``limit`` is
-    the most boxes to draw. A tensor knows its ops and shapes; with ``model`` its parameters get their names, and a
-    trace knows all values and gradients. Raises ValueError for a tensor that no recorded op made, or whose graph
-    backward has released.
+    the most boxes to draw. A tensor knows its ops and shapes; with ``model`` its parameters get their names, from
+    ``variables`` (the caller's) other leaves theirs, and a trace knows all values and gradients. Raises ValueError for
+    a tensor that no recorded op made, or whose graph backward has released.
     """
     if isinstance(root, Trace):
         record = Record.of(root)
     elif isinstance(root, Tensor):
-        record = record_of(root, model, dict(sys._getframe(1).f_locals))
+        record = record_of(root, model, dict(variables if variables is not None else sys._getframe(1).f_locals))
     else:
         raise TypeError(f"graph() draws a tensor or a trace, got {type(root).__name__}")
     return Graph(record, level, depth=depth, fold=fold, limit=limit, legend=legend)
