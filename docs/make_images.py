@@ -6,9 +6,13 @@ Selenium (``pip install selenium``, and the system's chromium and chromedriver).
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 
 import minigrad as mg
 from minigrad import optim
@@ -70,13 +74,12 @@ def attended() -> str:
 
 def photograph(page: str, picture: Path, size: tuple[int, int], hash: str = "", keys: str = "") -> None:
     """What Chromium shows of a page, after some keys."""
-    from selenium import webdriver
-    from selenium.webdriver.common.action_chains import ActionChains
-
     options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={size[0]},{size[1]}"):
         options.add_argument(argument)
-    with tempfile.TemporaryDirectory() as folder, webdriver.Chrome(options=options) as driver:
+    with tempfile.TemporaryDirectory() as folder, webdriver.Chrome(options=options, service=service) as driver:
         file = Path(folder) / "page.html"
         file.write_text(page, encoding="utf-8")
         driver.get(file.as_uri() + hash)
@@ -90,7 +93,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, drawn in (("graph-neuron", neuron()), ("graph-gpt", gpt("module")), ("graph-gpt-ops", gpt("op"))):
         print(drawn.save(folder / f"{name}.svg"))
-    photograph(stepped(), folder / "stepper.png", (1280, 860), hash="#step=13")
+    photograph(stepped(), folder / "stepper.png", (1280, 860), hash="#step=14")
     photograph(attended(), folder / "attention.png", (1280, 860), keys="\ue015\ue007")  # down, enter: open a head
     print(folder / "stepper.png", folder / "attention.png")
 
