@@ -24,7 +24,7 @@ import minigrad as mg
 from minigrad import data, nn, optim
 from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
 from minigrad.nn import functional as F
-from minigrad.training import Trainer
+from minigrad.training import Trainer, open_run
 from models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from models.blocks import ATTENTIONS, POSITIONS
 
@@ -139,30 +139,14 @@ def bag_of_characters(train: tuple[np.ndarray, np.ndarray], x: np.ndarray, V: in
 
 def main() -> int:
     args = arguments()
-    if args.resume:
-        checkpoint = mg.load(args.resume)
-        if not isinstance(checkpoint, dict) or "finetune_steps" not in checkpoint.get("settings", ()):
-            raise ValueError(f"{args.resume} is not a checkpoint of pre-training by this script")
-        settings = checkpoint["settings"]
-        tokenizer = data.CharTokenizer.from_state_dict(checkpoint["tokenizer"])
-        out = args.resume
-    else:
-        checkpoint = None
-        settings = {key: value for key, value in vars(args).items() if key not in ("resume", "out")}
-        settings.update(steps=1200, finetune_steps=400)
-        out = args.out or fresh_path(Path("runs") / f"bert-{Path(args.data).stem or 'run'}.npz")
-        if out.exists():
-            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
-    for key in ("steps", "finetune_steps"):
-        if getattr(args, key) is not None:
-            settings[key] = getattr(args, key)
-    if out.suffix != ".npz":
-        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
-
+    name = f"bert-{Path(args.data).stem or 'run'}"
+    settings, out, checkpoint = open_run(args, name, steps=1200, finetune_steps=400)
     seed, batch_size, block_size = (settings[key] for key in ("seed", "batch_size", "block_size"))
     text = data.load_text(settings["data"])
     if checkpoint is None:
         tokenizer = data.CharTokenizer(text + PRINTABLE, data.SPECIAL)
+    else:
+        tokenizer = data.CharTokenizer.from_state_dict(checkpoint["tokenizer"])
     V, mask = tokenizer.vocab_size, tokenizer.special["[MASK]"]
     train_ids, val_ids = data.split(tokenizer.encode(text), 0.1)
     sizes = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "positions", "attention")

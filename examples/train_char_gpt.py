@@ -17,9 +17,9 @@ from typing import Any
 
 import minigrad as mg
 from minigrad import optim, parallel
-from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.cli import natural_float, natural_int, positive_int, run
 from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
-from minigrad.training import Trainer
+from minigrad.training import Trainer, open_run
 from minigrad.viz.heads import attention_layers
 from minigrad.viz.run import save_run_page
 from models.gpt import GPT, GPTConfig
@@ -87,29 +87,12 @@ def main() -> int:
 
 def train(world: parallel.World) -> int:
     args = arguments()
-    if args.resume:
-        checkpoint = mg.load(args.resume)
-        if not isinstance(checkpoint, dict) or "settings" not in checkpoint:
-            raise ValueError(f"{args.resume} is not a checkpoint of this script")
-        settings = checkpoint["settings"]
-        tokenizer = CharTokenizer.from_state_dict(checkpoint["tokenizer"])
-        out = args.resume
-    else:
-        checkpoint = None
-        settings = {key: value for key, value in vars(args).items() if key not in ("resume", "out", "steps")}
-        settings["steps"] = 1500
-        name = Path(args.data).stem or "run"
-        out = args.out or fresh_path(Path("runs") / f"{name}.npz")
-        if out.exists():
-            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
-    if args.steps is not None:
-        settings["steps"] = args.steps
-    if out.suffix != ".npz":
-        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
-
+    settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", steps=1500)
     text = load_text(settings["data"])
     if checkpoint is None:
         tokenizer = CharTokenizer.from_text(text)
+    else:
+        tokenizer = CharTokenizer.from_state_dict(checkpoint["tokenizer"])
     train_ids, val_ids = split(tokenizer.encode(text), 0.1)
     config = GPTConfig(
         vocab_size=tokenizer.vocab_size,

@@ -21,7 +21,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.cli import natural_float, natural_int, positive_int, run
 from minigrad.data import CharTokenizer, guessing_baselines, load_text
 from minigrad.data.pairs import (
     END,
@@ -35,7 +35,7 @@ from minigrad.data.pairs import (
     restore_spans,
 )
 from minigrad.nn import functional as F
-from minigrad.training import Trainer
+from minigrad.training import Trainer, open_run
 from minigrad.viz.run import save_run_page
 from models.t5 import T5, T5Config
 
@@ -44,7 +44,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
     parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/spans.npz, or -2, -3, ...)")
-    parser.add_argument("--steps", type=natural_int, default=2000)
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 2000)")
     parser.add_argument("--batch-size", type=positive_int, default=32)
     parser.add_argument("--window", type=positive_int, default=64, help="characters of a text before it gets its holes")
     parser.add_argument("--n-layer", type=positive_int, default=2, help="layers of the encoder, and of the decoder")
@@ -77,57 +78,59 @@ def cost_of_missing(model: T5, tokenizer: CharTokenizer, windows: list) -> float
 
 def main() -> int:
     args = arguments()
-    out = args.out or fresh_path(Path("runs") / "spans.npz")
-    if out.exists():
-        raise ValueError(f"{out} exists already: choose another --out")
-    if out.suffix != ".npz":
-        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
-    text = load_text(args.data)
+    settings, out, checkpoint = open_run(args, "spans", steps=2000)
+    text = load_text(settings["data"])
     cut = len(text) - len(text) // 10
-    if len(text) - cut < args.window:
+    if len(text) - cut < settings["window"]:
         raise ValueError(f"the tenth of {len(text):,} characters that is held out is shorter than --window")
 
     def draw(start: int, end: int, generator: mg.Generator) -> Pair:
         """Any window of text[start:end], with holes."""
-        first = mg.randint(start, end - args.window + 1, (1,), generator=generator).item()
-        return corrupt_spans(text[first : first + args.window], generator)
+        first = mg.randint(start, end - settings["window"] + 1, (1,), generator=generator).item()
+        return corrupt_spans(text[first : first + settings["window"]], generator)
 
     # All windows are of one length and have the same number of holes: one of them shows which sentinels are needed.
-    tokenizer = CharTokenizer.from_text(PAD + END + text + "".join(corrupt_spans(text[: args.window])))
-    seeds = (mg.Generator().manual_seed(args.seed + i) for i in range(2))
-    batches = PairBatches(lambda g: draw(0, cut, g), tokenizer, args.batch_size, next(seeds))
-    held = PairBatches(lambda g: draw(cut, len(text), g), tokenizer, args.batch_size, next(seeds))
+    tokenizer = CharTokenizer.from_text(PAD + END + text + "".join(corrupt_spans(text[: settings["window"]])))
+    seeds = (mg.Generator().manual_seed(settings["seed"] + i) for i in range(2))
+    batches = PairBatches(lambda g: draw(0, cut, g), tokenizer, settings["batch_size"], next(seeds))
+    held = PairBatches(lambda g: draw(cut, len(text), g), tokenizer, settings["batch_size"], next(seeds))
     windows = [next(held) for _ in range(10)]
 
-    mg.manual_seed(args.seed)
-    sizes = {key: getattr(args, key) for key in ("n_layer", "n_head", "n_embd")}
-    model = T5(T5Config(vocab_size=tokenizer.vocab_size, block_size=args.window + 1, **sizes))
+    mg.manual_seed(settings["seed"])
+    sizes = {key: settings[key] for key in ("n_layer", "n_head", "n_embd")}
+    model = T5(T5Config(vocab_size=tokenizer.vocab_size, block_size=settings["window"] + 1, **sizes))
     optimizer = optim.Adam(model.parameters(), betas=(0.9, 0.98))
-    schedule = optim.lr_scheduler.Noam(optimizer, args.n_embd, args.warmup, args.lr_factor)
+    schedule = optim.lr_scheduler.Noam(optimizer, settings["n_embd"], settings["warmup"], settings["lr_factor"])
     trainer = Trainer(
         model,
         optimizer,
         schedule,
         batches,
         lambda model, x, y: model(x, y)[1],
-        extra={"config": vars(model.config), "tokenizer": tokenizer.state_dict()},
+        extra={"config": vars(model.config), "tokenizer": tokenizer.state_dict(), "settings": settings},
     )
+    if checkpoint is not None:
+        trainer.load_state_dict(checkpoint)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{args.data}: {len(text):,} characters, {tokenizer.vocab_size} different; {parameters:,} parameters")
+    print(f"{settings['data']}: {len(text):,} characters, {tokenizer.vocab_size} different; {parameters:,} parameters")
     guesses = guessing_baselines(tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:]), tokenizer.vocab_size)
     print("guessing a character costs (nats): " + ", ".join(f"{k} {v:.3f}" for k, v in guesses.items()))
 
     finished = trainer.fit(
-        args.steps, windows=windows, eval_every=args.eval_every, checkpoint=out, curve=out.with_suffix(".csv")
+        settings["steps"],
+        windows=windows,
+        eval_every=settings["eval_every"],
+        checkpoint=out,
+        curve=out.with_suffix(".csv"),
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, settings=vars(args))
+    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, settings=settings)
     if not finished:
-        print(f"stopped at step {trainer.step}; checkpoint {out}")
+        print(f"stopped at step {trainer.step}; continue with: python examples/train_span_corruption.py --resume {out}")
         return 130
     print(f"\nafter {trainer.step} steps, on text that was held out:")
     for _ in range(4):
         source, target = held.draw(held.generator)
-        ids = model.generate(mg.tensor(encode_texts([source], tokenizer)), args.window)
+        ids = model.generate(mg.tensor(encode_texts([source], tokenizer)), settings["window"])
         (answer,) = decode_texts(ids.numpy(), tokenizer)
         for name, line in (("read", source), ("written", answer), ("missing", target)):
             print(f"  {name:8} {readable(line)}")
@@ -136,7 +139,7 @@ def main() -> int:
     missing = cost_of_missing(model, tokenizer, windows)
     print(f"validation loss {final:.3f} per token, {missing:.3f} per missing character;", end=" ")
     print(f"checkpoint {out}, page {out.with_suffix('.html')}")
-    if args.steps >= 100:
+    if settings["steps"] >= 100:
         assert missing < guesses["unigram"], f"a T5 must beat unigram guessing, {missing} >= {guesses['unigram']}"
     return 0
 

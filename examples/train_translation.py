@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.cli import natural_float, natural_int, positive_int, run
 from minigrad.data import CharTokenizer, guessing_baselines
 from minigrad.data.pairs import END, PAD, Pair, PairBatches, decode_texts, encode_texts, number_words
-from minigrad.training import Trainer
+from minigrad.training import Trainer, open_run
 from minigrad.viz.heads import attention_layers
 from minigrad.viz.run import save_run_page
 from models.beam_search import beam_search
@@ -103,23 +103,7 @@ def show_look(weights: np.ndarray, source: str, target: str) -> None:
 
 def main() -> int:
     args = arguments()
-    if args.resume:
-        checkpoint = mg.load(args.resume)
-        if not isinstance(checkpoint, dict) or "numbers" not in checkpoint.get("settings", {}):
-            raise ValueError(f"{args.resume} is not a checkpoint of this script")
-        settings = checkpoint["settings"]
-        out = args.resume
-    else:
-        checkpoint = None
-        settings = {key: value for key, value in vars(args).items() if key not in ("resume", "out", "steps")}
-        settings["steps"] = 2000
-        out = args.out or fresh_path(Path("runs") / "translation.npz")
-        if out.exists():
-            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
-    if args.steps is not None:
-        settings["steps"] = args.steps
-    if out.suffix != ".npz":
-        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
+    settings, out, checkpoint = open_run(args, "translation", steps=2000)
     if settings["numbers"] < 100:
         raise ValueError(f"--numbers must be at least 100, got {settings['numbers']}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import math
@@ -11,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from minigrad.data import RandomBatches
+from minigrad.cli import fresh_path
 from minigrad.graph import no_grad
 from minigrad.nn import Module
 from minigrad.nn.utils import clip_grad_norm_
@@ -24,7 +25,7 @@ from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
 from minigrad.parallel import World
 from minigrad.random import get_rng_state, set_rng_state
-from minigrad.serialization import atomic_write, save
+from minigrad.serialization import atomic_write, load, save
 from minigrad.tensor import Tensor
 
 COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")
@@ -36,6 +37,45 @@ class TrainingError(RuntimeError):
 
 class RankError(TrainingError):
     """A step that one of several ranks could not do; no rank has done it."""
+
+
+class Batches(Protocol):
+    """What a Trainer draws from: pairs of arrays, inputs and targets; its place can be saved and gone back to."""
+
+    def __next__(self) -> tuple[Any, Any]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def open_run(
+    args: argparse.Namespace, name: str, **defaults: Any
+) -> tuple[dict[str, Any], Path, dict[str, Any] | None]:
+    """What a training script starts from: its settings, the path of its checkpoint, and the checkpoint to go on from.
+
+    ``args`` has ``out`` and ``resume``; the rest are settings. A new run (no checkpoint) goes to ``out``, or to
+    runs/``name``.npz, or -2, -3, ...: nothing is overwritten. A resumed one has the settings it was started with. The
+    settings named in ``defaults`` may be None in ``args``: then they are the default, or what the run had. Raises
+    ValueError for a checkpoint of another script, and for a path that is taken or does not end in .npz.
+    """
+    given = {key: value for key, value in vars(args).items() if key not in ("out", "resume")}
+    checkpoint = None
+    if args.resume:
+        checkpoint = load(args.resume)
+        if not isinstance(checkpoint, dict) or set(checkpoint.get("settings", ())) != set(given):
+            raise ValueError(f"{args.resume} is not a checkpoint of this script")
+        settings = dict(checkpoint["settings"])
+        out = args.resume
+    else:
+        settings = given | defaults
+        out = args.out or fresh_path(Path("runs") / f"{name}.npz")
+        if out.exists():
+            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
+    settings |= {key: given[key] for key in defaults if given[key] is not None}
+    if out.suffix != ".npz":
+        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
+    return settings, out, checkpoint
 
 
 class Trainer:
@@ -53,7 +93,7 @@ class Trainer:
         model: Module,
         optimizer: Optimizer,
         schedule: LRScheduler | None,
-        batches: RandomBatches,
+        batches: Batches,
         loss_of: Callable[[Any, Tensor, Tensor], Tensor],
         *,
         grad_clip: float = 1.0,
