@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from numpy import dtype, finfo, iinfo
 
-from minigrad import autograd, functions, hardware, linalg, nn, ops, optim, random, testing, torch_names, utils
+from minigrad import autograd, fast, functions, hardware, linalg, nn, ops, optim, random, testing, torch_names, utils
 from minigrad.autograd import Function, detect_anomaly
 from minigrad.functions import *  # noqa: F403
 from minigrad.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -58,11 +58,11 @@ Size = tuple
 __all__ = [
     "CheckpointError", "Function", "Generator", "Size", "Tensor", "apply", "as_tensor", "as_torch", "attention",
     "autograd", "bfloat16", "bool", "default_generator", "detect_anomaly", "device", "double", "dtype", "e",
-    "enable_grad", "finfo", "float", "float16", "float32", "float64", "from_torch", "functions", "get_default_dtype",
-    "get_rng_state", "graph", "half", "hardware", "iinfo", "inf", "initial_seed", "int", "int16", "int32", "int64",
-    "int8", "is_grad_enabled", "linalg", "load", "long", "manual_seed", "nan", "nn", "no_grad", "ops", "optim", "pi",
-    "random", "save", "seed", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
-    "step", "tensor", "testing", "trace", "uint8", "utils",
+    "enable_grad", "fast", "finfo", "float", "float16", "float32", "float64", "from_torch", "functions",
+    "get_default_dtype", "get_rng_state", "graph", "half", "hardware", "iinfo", "inf", "initial_seed", "int", "int16",
+    "int32", "int64", "int8", "is_grad_enabled", "linalg", "load", "long", "manual_seed", "nan", "nn", "no_grad",
+    "ops", "optim", "pi", "random", "save", "seed", "set_default_dtype", "set_grad_enabled", "set_printoptions",
+    "set_rng_state", "short", "step", "tensor", "testing", "trace", "uint8", "utils",
     *functions.__all__, *hardware.__all__,
 ]  # fmt: skip
 

@@ -20,8 +20,15 @@ class Generator:
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream that belongs to a seed (any integer)."""
         self._seed = int(seed)
-        self.numpy = np.random.default_rng(abs(self._seed) * 2 + (self._seed < 0))
+        self._stream: np.random.Generator | None = None
         return self
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator, made when it is first wanted: importing ``numpy.random`` takes a while."""
+        if self._stream is None:
+            self._stream = np.random.default_rng(abs(self._seed) * 2 + (self._seed < 0))
+        return self._stream
 
     def seed(self) -> int:
         """Start a stream that nobody has chosen, and return its seed."""

@@ -157,7 +157,7 @@ def test_what_is_not_here_is_answered_or_refused_in_a_sentence(torch):
         with pytest.raises((ValueError, RuntimeError), match=r"only device is 'cpu'"):
             refused()
     for refused in (torch.distributed.init_process_group, lambda: torch.nn.parallel.DistributedDataParallel(model)):
-        with pytest.raises(RuntimeError, match=r"one process.*torchrun"):
+        with pytest.raises(RuntimeError, match=r"torchrun"):
             refused()
     with pytest.raises(TypeError, match=r"bfloat16.*use float32"):
         torch.ones(2).to(torch.bfloat16)

@@ -8,12 +8,12 @@ from minigrad.nn.module import Module
 
 
 class DistributedDataParallel(Module):
-    """Refused with RuntimeError: this engine trains in one process."""
+    """Refused with RuntimeError: several processes share a batch through ``minigrad.parallel``."""
 
     def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
-            f"{type(self).__name__}: this engine trains in one process on one CPU; use the model itself, and start the "
-            "script without torchrun"
+            f"{type(self).__name__}: use the model itself, and start the script without torchrun; for several processes "
+            "see minigrad.parallel, which works with mpiexec"
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from minigrad.ops import Array
 from minigrad.optim.optimizer import Optimizer, blocks, kept
+
+compiled: Callable[..., bool] | None = None  # one pass in place of the loop in ``update``; set by minigrad.fast
 
 
 class Adam(Optimizer):
@@ -60,6 +62,11 @@ class Adam(Optimizer):
         largest = kept(state, "max_exp_avg_sq", p) if group["amsgrad"] else square
         rate = lr / (1 - beta1**step)
         root_correction = 1 / math.sqrt(1 - beta2**step)
+        if compiled is not None:
+            shrink, added = (1 - lr * decay, 0.0) if self.decoupled else (1.0, decay)
+            numbers = (shrink, added, beta1, 1 - beta1, beta2, 1 - beta2, rate, root_correction, eps)
+            if compiled((p, grad, mean, square, largest), numbers, group["amsgrad"], group["maximize"]):
+                return
         for w, g, m, v, top, scratch in blocks(p, grad, mean, square, largest):
             if group["maximize"]:
                 g = -g
