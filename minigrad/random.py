@@ -30,6 +30,10 @@ class Generator:
             self._stream = np.random.default_rng(abs(self._seed) * 2 + (self._seed < 0))
         return self._stream
 
+    @numpy.setter
+    def numpy(self, stream: np.random.Generator) -> None:
+        self._stream = stream
+
     def seed(self) -> int:
         """Start a stream that nobody has chosen, and return its seed."""
         return self.manual_seed(secrets.randbits(63)).initial_seed()

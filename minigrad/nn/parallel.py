@@ -12,8 +12,8 @@ class DistributedDataParallel(Module):
 
     def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
-            f"{type(self).__name__}: use the model itself, and start the script without torchrun; for several processes "
-            "see minigrad.parallel, which works with mpiexec"
+            f"{type(self).__name__}: use the model itself, and start the script without torchrun; for several "
+            "processes see minigrad.parallel, which works with mpiexec"
         )
 
 
