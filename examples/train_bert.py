@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
     parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/bert-<data>.npz, or -2, -3, ...)")
-    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, with its settings")
     parser.add_argument("--steps", type=natural_int, help="steps of pre-training (default: 1200)")
     parser.add_argument("--finetune-steps", type=natural_int, help="steps of fine-tuning (default: 400)")
     parser.add_argument("--batch-size", type=positive_int, default=16)

@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
     parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/<data>.npz, or -2, -3, ...)")
-    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, with its settings")
     parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 1500)")
     parser.add_argument("--batch-size", type=positive_int, default=12)
     parser.add_argument("--block-size", type=positive_int, default=64, help="context length in characters")
@@ -145,7 +145,7 @@ def train(world: parallel.World) -> int:
         return 130
     if args.sample and world.main:
         show(f"after {trainer.step} steps", sample(model, tokenizer, args.sample))
-    final = trainer.history[-1]["val_loss"] if trainer.history else trainer.evaluate(windows)
+    final = trainer.final_loss(windows)
     print(f"validation loss {final:.3f}; checkpoint {out}, page {out.with_suffix('.html')}")
     if settings["steps"] >= 500:
         assert final < guesses["bigram"], f"a trained GPT must beat bigram guessing, {final} >= {guesses['bigram']}"

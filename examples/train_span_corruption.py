@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="python-docs", help="python-docs, shakespeare, names, or a text file")
     parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/spans.npz, or -2, -3, ...)")
-    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, with its settings")
     parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 2000)")
     parser.add_argument("--batch-size", type=positive_int, default=32)
     parser.add_argument("--window", type=positive_int, default=64, help="characters of a text before it gets its holes")
@@ -135,7 +135,7 @@ def main() -> int:
         for name, line in (("read", source), ("written", answer), ("missing", target)):
             print(f"  {name:8} {readable(line)}")
         print(f"  restored {readable(restore_spans(source, answer))}\n")
-    final = trainer.history[-1]["val_loss"] if trainer.history else trainer.evaluate(windows)
+    final = trainer.final_loss(windows)
     missing = cost_of_missing(model, tokenizer, windows)
     print(f"validation loss {final:.3f} per token, {missing:.3f} per missing character;", end=" ")
     print(f"checkpoint {out}, page {out.with_suffix('.html')}")

@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--numbers", type=positive_int, default=10_000, help="translate the numbers below this one")
     parser.add_argument("--out", type=Path, help="checkpoint to write (default: runs/translation.npz, or -2, -3, ...)")
-    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, into the same file")
+    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="continue this run, with its settings")
     parser.add_argument("--steps", type=natural_int, help="stop after this many steps in all (default: 2000)")
     parser.add_argument("--batch-size", type=positive_int, default=32)
     parser.add_argument("--n-layer", type=positive_int, default=2, help="layers of the encoder, and of the decoder")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import cmd
 import linecache
+import math
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +177,8 @@ class Stepper:
         op, inputs, constants = self.recorder.calls[step.op]
         raised = [_raised(x) for x in inputs]
         dz = self.recorder.upstream[step.op].astype(np.float64)
-        gradients = op(*raised, **constants)[1](dz)
+        with np.errstate(all="ignore"):
+            gradients = op(*raised, **constants)[1](dz)
         made = self.trace.ops[step.op].op
         found = []
         for position, (grad, dx) in enumerate(zip(step.grads, gradients, strict=False)):
@@ -216,14 +219,17 @@ def _compare(
         before = flat[place]
         eps = 1e-6 * max(1.0, abs(before))
         flat[place] = before + eps
-        up = float((dz * op(*inputs, **constants)[0]).sum())
-        flat[place] = before - eps
-        down = float((dz * op(*inputs, **constants)[0]).sum())
+        with np.errstate(all="ignore"):
+            up = float((dz * op(*inputs, **constants)[0]).sum())
+            flat[place] = before - eps
+            down = float((dz * op(*inputs, **constants)[0]).sum())
         flat[place] = before
         numeric = (up - down) / (2 * eps)
         index = tuple(int(i) for i in np.unravel_index(place, x.shape))
         difference = abs(float(analytic[index]) - numeric)
-        if not difference <= worst.difference:  # NaN counts as worst
+        if math.isnan(difference):
+            difference = math.inf
+        if difference > worst.difference:
             worst = Verification(name, len(places), x.size, difference, index, float(analytic[index]), numeric)
     return worst
 
@@ -437,8 +443,9 @@ class Terminal(cmd.Cmd):
 
     def do_page(self, text: str) -> None:
         """page FILE: finish this pass and write its steps as a page (.html)."""
-        self.finish()
         path = Path(text or "step.html")
+        _check_page(path)
+        self.finish()
         self.say(_save_page(self.stepper.recorder, path, path.stem))
 
     # Shared
@@ -583,7 +590,6 @@ class Debugger:
         self.recorder = recorder
         self.open_terminal = open_terminal
         self.stopping = True
-        self.stopped = 0  # how often
         self.breakpoints: list[Breakpoint] = []
 
     def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
@@ -592,7 +598,6 @@ class Debugger:
             return
         stepper = Stepper(self.recorder, steps)
         stepper.breakpoints = self.breakpoints
-        self.stopped += 1
         terminal = self.open_terminal(stepper)
         terminal.start()
         self.stopping = terminal.run_on
@@ -624,32 +629,43 @@ def main(arguments: Sequence[str]) -> int | None:
         prog="python -m minigrad step",
         usage="%(prog)s [--html FILE] SCRIPT [arguments of the script]",
         description="Run a script and stop at its first backward(), to walk it step by step.",
-        epilog="In the terminal h lists the commands. The page that --html writes needs no network.",
+        epilog="In the terminal h lists the commands. The page that --html writes needs no network. What follows -- "
+        "belongs to the script.",
         allow_abbrev=False,
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the steps as a page instead of asking")
     options, script, rest = script_arguments(parser, arguments)
-    recording = trace(live=True) if options.html is None else trace(LIMIT, live=True)
-    debugger = Debugger(recording.recorder)
+    if options.html is None:
+        if sys.stdin is None:
+            raise ValueError("there is no terminal to ask: write a page with --html FILE")
+        recording = trace(live=True)
+        walker = Debugger(recording.recorder).on_backward
+    else:
+        _check_page(options.html)
+        recording = trace(LIMIT, live=True)
+        walker = _first_pass(recording.recorder)
     with recording:
-        if options.html is None:
-            state.walker = debugger.on_backward
-        else:
-            state.walker = _write_page(recording.recorder, options.html, Path(script).name)
+        state.walker = walker
         run_script(script, rest)
     if not recording.recorder.trace.passes:
         raise ValueError(f"{script} ended without calling backward() on anything that wants a gradient")
+    if options.html is not None:
+        print(_save_page(recording.recorder, options.html, Path(script).name))
     return 0
 
 
-def _write_page(recorder: Recorder, path: Path, title: str) -> Callable[..., None]:
+def _first_pass(recorder: Recorder) -> Callable[..., None]:
     def on_backward(root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
         recorder.on_backward(root, gradient, steps)
         if recorder.trace.passes:
-            print(_save_page(recorder, path, title))
-            raise Quit(0)
+            raise Quit(0)  # run_script takes it for the end
 
     return on_backward
+
+
+def _check_page(path: Path) -> None:
+    if path.suffix not in (".html", ".htm"):
+        raise ValueError(f"{path}: a page's name must end in .html")
 
 
 def _save_page(recorder: Recorder, path: Path, title: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 
 def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
-    """Run a file as ``__main__`` with these arguments; what it raises comes out, an exit with status 0 does not.
+    """Run a file as ``__main__`` with these arguments; an exit with status 0 returns, another one comes out.
 
-    Raises FileNotFoundError where there is no such file.
+    What the script raises is shown as Python would show it, from the script's own first line on, and ends with exit
+    status 1. Raises FileNotFoundError where there is no such file.
     """
     path = Path(path)
     if not path.is_file():
@@ -25,8 +28,18 @@ def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
+    except Exception as error:
+        traceback.print_exception(type(error), error, _from(error.__traceback__, str(path)))
+        raise SystemExit(1) from None
     finally:
         sys.argv, sys.path[:] = before
+
+
+def _from(trace: TracebackType | None, script: str) -> TracebackType | None:
+    """The part of a traceback that begins in the script; nothing, where the script never began (a syntax error)."""
+    while trace is not None and trace.tb_frame.f_code.co_filename != script:
+        trace = trace.tb_next
+    return trace
 
 
 def script_arguments(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import io
 import math
+import os
 import signal
 import sys
 import threading
@@ -75,6 +77,11 @@ def open_run(
     settings |= {key: given[key] for key in defaults if given[key] is not None}
     if out.suffix != ".npz":
         raise ValueError(f"{out}: a checkpoint's name must end in .npz")
+    folder = next(folder for folder in out.absolute().parents if folder.exists())  # the rest is made when needed
+    if not os.access(folder, os.W_OK):  # better now than after the training
+        raise PermissionError(errno.EACCES, "cannot be written", str(out))
+    if checkpoint is not None and checkpoint["step"] >= settings["steps"]:
+        print(f"{out} is at step {checkpoint['step']} already: --steps says how far to go")
     return settings, out, checkpoint
 
 
@@ -280,6 +287,12 @@ class Trainer:
             self.save(checkpoint, curve)
         self.world.barrier()
         return finished
+
+    def final_loss(self, windows: list[tuple[Any, Any]]) -> float:
+        """The validation loss at this very step: from the history if it is there."""
+        if self.history and self.history[-1]["step"] == self.step:
+            return float(self.history[-1]["val_loss"])
+        return self.evaluate(windows)
 
     def save(self, checkpoint: str | Path, curve: str | Path | None = None) -> None:
         """Write the checkpoint, and the curve beside it; each replaces its older version only when complete.

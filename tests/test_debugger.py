@@ -190,6 +190,25 @@ def test_verify_finds_a_wrong_backward():
     assert "backward says 3, finite difference 6" in said
 
 
+def test_verify_does_not_take_an_infinity_for_agreement():
+    def program():
+        mg.tensor([0.0, 4.0], requires_grad=True).sqrt().sum().backward()
+
+    with np.errstate(all="ignore"):
+        assert "backward says inf, finite difference nan" in under("s\ns\nv\nc\nc\n", program)
+
+
+def test_a_mistake_in_the_script_is_shown_with_its_line(tmp_path):
+    (tmp_path / "wrong.py").write_text("import minigrad as mg\nx = mg.ones(2)\nx @ mg.ones(3)\n", encoding="utf-8")
+    done = command("step", "wrong.py", cwd=tmp_path)
+    assert done.returncode == 1 and 'File "wrong.py", line 3' in done.stderr and "matmul" in done.stderr
+    assert "runpy" not in done.stderr
+    kept = (tmp_path / "wrong.py").read_text(encoding="utf-8")
+    done = command("step", "--html", "wrong.py", "wrong.py", cwd=tmp_path)
+    assert done.returncode == 2 and "must end in .html" in done.stderr
+    assert (tmp_path / "wrong.py").read_text(encoding="utf-8") == kept
+
+
 def test_where_list_formula_saved_help_and_mistakes():
     said = under("v\nw\ns\ns\nw\nl\nf\nsaved\nh\nh b\nh zzz\nzzz\ncl 4\nb nan\ncl 1\ncl\nb\nc\nc\n")
     assert "*** there is no step to verify yet" in said

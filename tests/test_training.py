@@ -146,3 +146,17 @@ def test_mistakes_in_sampling(finished, tmp_path):
     mg.save({"a": 1}, tmp_path / "other.npz")
     other = script("sample.py", tmp_path / "other.npz")
     assert other.returncode == 2 and "not a checkpoint" in other.stderr
+
+
+def test_a_resumed_run_that_is_done_says_so(finished):
+    out, _ = finished
+    run = script("train_char_gpt.py", "--resume", out, "--steps", 3, "--sample", 0)
+    assert run.returncode == 0, run.stderr
+    assert "is at step 20 already" in run.stdout
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training():
+    if os.access("/sys", os.W_OK) or not Path("/sys").is_dir():
+        pytest.skip("there is no folder here that nobody can write to")
+    run = script("train_char_gpt.py", "--out", "/sys/x.npz")
+    assert run.returncode == 2 and run.stderr == "error: /sys/x.npz: cannot be written\n" and not run.stdout
