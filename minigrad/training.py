@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import errno
 import io
 import math
-import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -78,8 +77,10 @@ def open_run(
     if out.suffix != ".npz":
         raise ValueError(f"{out}: a checkpoint's name must end in .npz")
     folder = next(folder for folder in out.absolute().parents if folder.exists())  # the rest is made when needed
-    if not os.access(folder, os.W_OK):  # better now than after the training
-        raise PermissionError(errno.EACCES, "cannot be written", str(out))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:  # better now than after the training
+        raise type(error)(error.errno, error.strerror, str(out)) from None
     if checkpoint is not None and checkpoint["step"] >= settings["steps"]:
         print(f"{out} is at step {checkpoint['step']} already: --steps says how far to go")
     return settings, out, checkpoint

@@ -156,7 +156,7 @@ def test_a_resumed_run_that_is_done_says_so(finished):
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_training():
-    if os.access("/sys", os.W_OK) or not Path("/sys").is_dir():
+    if not Path("/proc/self").is_dir():
         pytest.skip("there is no folder here that nobody can write to")
-    run = script("train_char_gpt.py", "--out", "/sys/x.npz")
-    assert run.returncode == 2 and run.stderr == "error: /sys/x.npz: cannot be written\n" and not run.stdout
+    run = script("train_char_gpt.py", "--out", "/proc/self/x.npz")
+    assert run.returncode == 2 and run.stderr.startswith("error: /proc/self/x.npz: ") and not run.stdout
