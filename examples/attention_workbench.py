@@ -38,16 +38,23 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text", default="The cat sat on the mat", help="what the model reads")
     parser.add_argument("--target", help="T5: what it is made to write (default: what it writes itself)")
     parser.add_argument("--token", help="a token or word: print where it looks, its last character")
-    parser.add_argument("--each", action="store_true", help="with --token: each of its characters")
-    parser.add_argument("--top", type=positive_int, default=4, help="with --token: so many of the strongest keys")
-    parser.add_argument("--layer", type=natural_int, help="this layer only")
-    parser.add_argument("--head", type=natural_int, help="this head only; with --token and --layer, its arithmetic")
+    parser.add_argument("--each", action="store_true", default=None, help="with --token: each of its characters")
+    parser.add_argument("--top", type=positive_int, help="with --token: so many of the strongest keys (default: 4)")
+    parser.add_argument("--layer", type=natural_int, help="with --token: this layer only")
+    parser.add_argument("--head", type=natural_int, help="with --token: this head only; with --layer, its arithmetic")
     parser.add_argument("--key", help="with --layer and --head: this key (default: the one with the largest weight)")
     parser.add_argument(
         "--family", choices=FAMILIES, help="what model it is (default: as the checkpoint's config says)"
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("attention.html"), help="the page to write")
-    return parser.parse_args()
+    parser.add_argument("-o", "--out", type=Path, help="the page to write (default: attention.html, or a free name)")
+    args = parser.parse_args()
+    if args.token is None:
+        for name in ("layer", "head", "key", "top", "each"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name} needs --token: the page shows all heads")
+    if args.key is not None and None in (args.layer, args.head):
+        raise ValueError("--key needs --layer and --head")
+    return args
 
 
 def load(path: Path, family: str | None = None) -> tuple[nn.Module, CharTokenizer]:
@@ -99,12 +106,13 @@ def main() -> int:
     model, tokenizer = load(args.checkpoint, args.family)
     bench = look(model, tokenizer, args.text, args.target, f"{type(model).__name__} {args.checkpoint.stem}")
     if args.token is not None:
-        print(bench.text(args.token, args.layer, args.head, args.key, args.top, args.each))
+        print(bench.text(args.token, args.layer, args.head, args.key, args.top or 4, bool(args.each)))
         return 0
-    out = fresh_path(args.out)
+    out = args.out or fresh_path(Path("attention.html"))
     bench.save(out)
-    heads = sum(len(layer.weights) for layer in bench.layers)
-    print(f"wrote {out}: {len(bench.layers)} attention layers, {heads} heads; open it in a browser")
+    layers, heads = len(bench.layers), sum(len(layer.weights) for layer in bench.layers)
+    found = f"{layers} attention layer{'s' * (layers != 1)}, {heads} head{'s' * (heads != 1)}"
+    print(f"wrote {out}: {found}; open it in a browser")
     return 0
 
 

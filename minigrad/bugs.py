@@ -283,7 +283,8 @@ def _unshifted_attention(
 
 def _parts(right: ReplayStep, wrong: ReplayStep) -> bool:
     """Whether a step goes wrong: a gradient or a contribution differs, or the sum does after the same beginning."""
-    noise = 16 * _precision(right.dz) * float(np.abs(right.dz).sum())  # of sums that cancel to nothing
+    size = float(np.abs(right.dz).sum(where=np.isfinite(right.dz)))
+    noise = 16 * _precision(right.dz) * size  # of sums that cancel to nothing
     if _differ(right.dz, wrong.dz):
         return True
     for a, b in zip(right.grads, wrong.grads, strict=True):
@@ -305,11 +306,13 @@ def _precision(a: Array) -> float:
 
 
 def _differ(a: Array, b: Array, noise: float = 0.0) -> bool:
-    """Whether two arrays differ by more than rounding."""
+    """Whether two arrays differ by more than rounding; the same infinity is no difference."""
     if a.shape != b.shape:
         return True
-    allowed = math.sqrt(_precision(a)) * float(np.max(np.abs(a), initial=0)) + noise
-    return bool(np.any(np.abs(a - b) > allowed)) or bool(np.any(np.isnan(a) != np.isnan(b)))
+    allowed = math.sqrt(_precision(a)) * float(np.max(np.abs(a), initial=0, where=np.isfinite(a))) + noise
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(a - b) > allowed
+    return bool(np.any(apart)) or bool(np.any(np.isnan(a) != np.isnan(b)))
 
 
 def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judge | None:
@@ -323,7 +326,8 @@ def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judg
         a, b = right.gradients[tensor], wrong.gradients[tensor]
         b = b[(0,) * (b.ndim - a.ndim)]  # where not summed, the first of what should have been
         b = b[tuple(slice(0, n) for n in a.shape)]
-        gap = np.nan_to_num(np.abs(a - b), nan=np.inf)
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = np.where(a == b, 0, np.nan_to_num(np.abs(a - b), nan=np.inf))
         where = np.unravel_index(int(gap.argmax()), a.shape)
         if worst is None or gap[where] > worst[0]:
             worst = float(gap[where]), tensor, tuple(int(i) for i in where)

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import inspect
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,10 +43,19 @@ def main(arguments: Sequence[str]) -> int:
     file, colon, name = settings.target.rpartition(":")
     if not colon or not name:
         raise ValueError(f"{settings.target!r} should be FILE:NAME, such as model.py:loss")
-    func, inputs = _resolve(_load(Path(file)), name, settings.shape, settings.seed)
+    module = _load(Path(file))
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        report = examine(func, inputs, seed=settings.seed, max_elements=settings.max_elements)
+        try:
+            func, inputs = _resolve(module, name, settings.shape, settings.seed)
+            report = examine(func, inputs, seed=settings.seed, max_elements=settings.max_elements)
+        except Exception as error:
+            place = _place(error, module.__file__)
+            if not place and not isinstance(error, TypeError):
+                raise
+            raise ValueError(f"{place}{type(error).__name__}: {error}" if place else str(error)) from error
+    if not report.failed and not report.elements:
+        raise ValueError(f"there is nothing to check: the inputs of {name} have no elements")
     for note in notes:
         print(note.message, file=sys.stderr)
     if report.failed:
@@ -78,11 +88,21 @@ def _load(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for it
     sys.path.insert(0, str(path.resolve().parent))
+    sys.argv = [str(path)]
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
+    except (Exception, SystemExit) as error:
+        place = _place(error, module.__file__)
+        raise ValueError(f"{path} cannot be loaded: {place}{type(error).__name__}: {error}") from error
     return module
+
+
+def _place(error: BaseException, file: str | None) -> str:
+    """The file and the last line of it on the way to an error, as "mine.py:7: "; nothing if it was not on the way."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{Path(str(file)).name}:{lines[-1]}: " if lines else ""
 
 
 def _resolve(module: Any, name: str, shapes: list[tuple[int, ...]], seed: int) -> tuple[Any, Any]:

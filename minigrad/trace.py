@@ -131,6 +131,10 @@ class Trace:
     passes: list[Pass] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        counts = (self.ops, "op", "s"), (self.tensors, "tensor", "s"), (self.passes, "backward pass", "es")
+        return f"Trace({', '.join(f'{len(of)} {name}{ending * (len(of) != 1)}' for of, name, ending in counts)})"
+
     def to_json(self) -> str:
         """All of it as JSON; the same program gives the same text."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False, separators=(",", ":"))

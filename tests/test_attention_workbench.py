@@ -15,6 +15,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.data import SPECIAL, CharTokenizer, DataError
 from minigrad.data.pairs import END, PAD, SENTINELS
+from minigrad.nn import functional as F
 from minigrad.viz.attention import Tokens, attention
 from models.bert import BERT, BERTConfig
 from models.gpt import GPT, GPTConfig
@@ -131,6 +132,16 @@ def test_keys(browser, tmp_path):
     browser.keys("Escape")
     assert browser.run("return document.activeElement.dataset.head") == "1"
     assert browser.run("return document.querySelector('.thumb .what').textContent")
+
+
+def test_the_page_opens_at_the_last_token_that_the_loss_depends_on(browser, tmp_path):
+    model, path = gpt(n_layer=1, n_head=1), tmp_path / "first.html"
+    ids = mg.tensor([TOKENIZER.encode(TEXT)])
+    bench = attention(model, ids, path, loss=lambda out: F.cross_entropy(out[0][0, :-1], ids[0, 1:]))
+    browser.open(path)
+    assert not bench.layers[0].gradient[0, 21].any() and bench.layers[0].gradient[0, 20].any()
+    assert browser.run("return document.querySelector('#text .chosen').dataset.token") == "20"
+    assert browser.text("#subtitle") == "1 layer, 1 head"
 
 
 def test_odd_tokens_are_text(browser, tmp_path):
@@ -283,6 +294,17 @@ def test_words_and_names_of_tokens():
         Tokens("a cat").find("dog")
 
 
+def test_ids_without_a_tokenizer_are_labels():
+    bench = attention(gpt(), mg.tensor([[5, 1, 2, 11, 1]]))
+    assert bench.rows[0].labels == ["5", "1", "2", "11", "1"]
+    assert bench.rows[0].words == [0, 1, 2, 3, 4]
+    assert bench.rows[0].find("11") == range(3, 4)
+    assert repr(bench) == "Workbench(GPT: 2 layers, 4 heads)"
+    model, _ = t5()
+    bench = attention(model, (mg.tensor([[3, 4]]), mg.tensor([[7, 8, 9]])))
+    assert (bench.rows[0].labels, bench.rows[2].labels) == (["3", "4"], ["⟨start⟩", "7", "8"])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -345,6 +367,16 @@ def test_the_script(tmp_path):
     assert done.stdout == "wrote attention-2.html: 2 attention layers, 4 heads; open it in a browser\n", done.stderr
     assert (tmp_path / "attention.html").read_text() == "mine"
     assert "</html>" in (tmp_path / "attention-2.html").read_text(encoding="utf-8")
+    for _ in range(2):
+        done = start("--text", TEXT, "-o", "own.html")
+        assert done.stdout.startswith("wrote own.html: "), done.stderr
+    for wrong, message in (
+        (["--layer", "0"], "--layer needs --token"),
+        (["--each"], "--each needs --token"),
+        (["--token", "cat", "--key", "The", "--head", "0"], "--key needs --layer and --head"),
+    ):
+        done = start("--text", TEXT, *wrong)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and message in done.stderr
     done = start("--text", TEXT, "--token", "cat", "--layer", "0", "--head", "1")
     assert "  head 1  t@6 -> " in done.stdout and "softmax" in done.stdout, done.stderr
     done = start("--text", "dog")

@@ -128,6 +128,18 @@ def test_rounding_is_no_bug():
     assert with_bug("no-max-shift", recorder).parts is None
 
 
+def test_the_same_infinity_is_no_bug():
+    def program():
+        x = mg.tensor([0.0, 4.0], requires_grad=True)
+        x.sqrt().sum().backward()
+
+    with np.errstate(all="ignore"):
+        recorder, _ = recorded(program)
+    assert with_bug("depth-first", recorder).parts is None
+    found = paths.explore(Replay(recorder).backward())
+    assert [e.gradient for e in found.elements] == [math.inf, 0.25]
+
+
 def test_attention_without_scale():
     recorder, _ = recorded(attention)
     report = with_bug("no-scale", recorder)

@@ -32,6 +32,18 @@ def pair():
 def nothing():
     return 3
 
+def const(x):
+    return 3
+
+def none(x):
+    return None
+
+def deep(x):
+    return {"a": x}[inner(x)]
+
+def inner(x):
+    raise ArithmeticError("boom")
+
 class Double(Function):
     @staticmethod
     def forward(ctx, x):
@@ -58,6 +70,7 @@ class Net(nn.Module):
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "argv", ["pytest", "--shape"])
     path = tmp_path / "mine.py"
     path.write_text(SOURCE, encoding="utf-8")
     return path
@@ -98,7 +111,7 @@ def test_a_sample_is_announced(file, capsys):
         ([], "required: FILE:NAME"),
         (["nofile"], "'nofile' should be FILE:NAME"),
         (["no.py:f"], "there is no Python file 'no.py'"),
-        (["{file}:nix"], "has no function 'nix'; it has right, half, pair, nothing, Double, Wide, Net"),
+        (["{file}:nix"], "has no function 'nix'; it has right, half, pair, nothing, const, none, deep, inner, Double"),
         (["{file}:right", "--shape", "2,3"], "right(x, w) with 1 of --shape: missing a required argument: 'w'"),
         (["{file}:right"], "right(x, w) with no arguments: missing a required argument"),
         (["{file}:Double"], "Double is a class: say the shapes"),
@@ -106,7 +119,11 @@ def test_a_sample_is_announced(file, capsys):
         (["{file}:nothing"], "nothing() should return (function, inputs)"),
         (["{file}:right", "--max-elements", "0"], "'0' is not an integer of at least 1"),
         (["{file}:half", "--shape", "two"], "'two' is not a shape such as 3,4"),
-        (["{file}:right", "--shape", "2,3", "--shape", "4,5"], "linear((2, 3) float64"),
+        (["{file}:right", "--shape", "2,3", "--shape", "4,5"], "mine.py:8: OpValueError: linear((2, 3) float64"),
+        (["{file}:const", "--shape", "3,3"], "the function must return a tensor or a tuple of tensors, not int"),
+        (["{file}:none", "--shape", "3"], "must return a floating tensor, so there is nothing to check"),
+        (["{file}:deep", "--shape", "3"], "error: mine.py:34: ArithmeticError: boom"),
+        (["{file}:half", "--shape", "0"], "there is nothing to check: the inputs of half have no elements"),
     ],
 )
 def test_misuse_is_one_line(file, arguments, text, capsys):
@@ -116,8 +133,15 @@ def test_misuse_is_one_line(file, arguments, text, capsys):
     assert stopped.value.code == 2 and out == "" and err.startswith("error: ") and err.count("\n") == 1 and text in err
 
 
-def test_a_file_with_an_error_in_it(tmp_path):
-    path = tmp_path / "broken.py"
-    path.write_text("def f(:", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"broken\.py cannot be loaded: invalid syntax"):
-        main([f"{path}:f"])
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("def f(:", "invalid syntax"),
+        ("import sys\nsys.exit(sys.argv[1:])", r"mine\.py:2: SystemExit: \[\]"),  # what check was given is not its own
+        ("1 / 0", r"mine\.py:1: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_with_an_error_in_it(file, source, text):
+    file.write_text(source, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"mine\.py cannot be loaded: {text}"):
+        main([f"{file}:f"])

@@ -267,6 +267,12 @@ def test_writing_to_a_saved_array_is_caught_and_named():
         change(x)
         with pytest.raises(RuntimeError, match=r"mul, which made \(2,\) float32: its backward needs x \(2,\), which"):
             y.backward()
+    for power in (lambda x: x**3, lambda x: x**-0.5, mg.Tensor.square):
+        x = mg.tensor([1.0, 2.0], requires_grad=True)
+        y = power(x).sum()
+        update(x)
+        with pytest.raises(RuntimeError, match=r"pow, which made \(2,\) float32: its backward needs x \(2,\), which"):
+            y.backward()
     x = leaf(3)
     y = x.exp()
     y.detach().zero_()

@@ -71,6 +71,8 @@ def only(where, change):
         (lambda dx: dx + 0.5, "off by the same amount, 0.5 everywhere"),
         (lambda dx: dx.astype(int), "backward gives int64 where the input is float64"),
         (only((2, 1), lambda dx: np.nan), "backward gives nan at 1 of 15 elements"),
+        (only((2, 1), lambda dx: np.inf), "backward gives inf at 1 of 15 elements"),
+        (lambda dx: dx * np.inf, "backward gives -?inf everywhere"),
         (only(np.s_[:, 0], np.negative), r"sign flipped only in column \[0\]"),
         (only(np.s_[-1], lambda dx: 0 * dx), "backward gives 0 only in the last row"),
         (only(np.s_[1:3], lambda dx: dx**3), r"no simple pattern: wrong only in row \[1, 2\]; worst \["),
@@ -257,6 +259,7 @@ def gradient(case, place):
         (lambda x: x * x.sum().item(), "y of mul .*, as after .data, numpy"),
         (lambda x: x.clamp(min=x.mean().item()), "its min of clamp .*, as after .data"),
         (lambda x: mg.tensor(x.detach().numpy()) + 0 * x, "x of add"),
+        (lambda x: (x.detach() * 2).sum(), "x of mul .*, as after detach"),
     ],
 )
 def test_a_value_that_left_the_graph(func, sentence):

@@ -236,6 +236,13 @@ def test_a_live_graph_tells_shapes_names_and_arrays_given_as_constants():
     assert box_of(named, "mine").lines[0] == "mine"
 
 
+def test_labels_keep_clear_of_what_is_saved_beside_their_arrow():
+    boxes = [Box("a", "op", ["a"]), Box("b", "op", ["b"]), Box("s", "saved", ["z"])]
+    flow, saved = Arrow("a", "b", "7"), Arrow("s", "b", kind="saved")
+    assert "labelfloat" in to_dot(Picture("p", boxes, [flow]))
+    assert "labelfloat" not in to_dot(Picture("p", boxes, [flow, saved]))
+
+
 def test_tooltips_carry_formulas_lines_and_what_is_saved():
     picture = Graph.from_trace(traced(mlp), "op").picture()
     about = next(box.tooltip for box in picture.boxes if box.lines[0] == "mse_loss")
@@ -536,6 +543,27 @@ def test_in_the_browser_modules_open_and_close(browser, tmp_path):
     before = browser.run('return document.querySelector("#picture svg").getAttribute("viewBox")')
     browser.keys("+")
     assert browser.run('return document.querySelector("#picture svg").getAttribute("viewBox")') != before
+
+
+@needs_layout
+def test_in_the_browser_a_wide_picture_opens_at_its_result(browser, tmp_path):
+    browser.open(graph(nn.GRU(8, 16)(mg.ones(12, 2, 8))[0].sum()).save(tmp_path / "g.html"))
+    seen = (
+        'const [a, b] = ["#picture", "#picture .result"].map((s) => document.querySelector(s).getBoundingClientRect());'
+        "return [b.left >= a.left, b.right <= a.right, b.top >= a.top, b.bottom <= a.bottom, b.height > 20]"
+    )
+    assert browser.run(seen) == [True] * 5  # and large enough to be read
+
+
+@needs_layout
+def test_in_the_browser_each_view_has_the_legend_of_its_own_boxes(browser, tmp_path):
+    legend = 'return [...document.querySelectorAll("#legend li")].map((item) => item.textContent)'
+    browser.open(PICTURES["mlp"]().save(tmp_path / "g.html"))
+    assert browser.run(legend) == ["op", "parameter", "input", "constant", "saved for backward", "result"]
+    browser.click("#views button")
+    kinds = browser.run(legend)
+    assert "module" in kinds and "saved for backward" not in kinds
+    assert kinds[-1].startswith("norm of the gradient")
 
 
 @needs_layout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from cases import CASES, NUMBERS, Case, check, cotangent, differentiable, read_only
 
 from minigrad import ops
-from minigrad.graph import unbroadcast
+from minigrad.graph import memory_of, unbroadcast
 from minigrad.ops.activation import erf
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -48,6 +49,22 @@ def held(function: Any) -> list[np.ndarray]:
 
 
 # All ops
+
+
+def test_an_array_of_an_op_that_backward_reads_is_seen():
+    """One that only a nested function holds would be missed when it is changed in place, and the gradient wrong."""
+    nested = 0
+    for case in CASES:
+        inputs = case.inputs()
+        z, backward = ops.OPS[case.op](*inputs, **case.constants)
+        seen = [memory_of(x) for x in held(backward)]
+        exposed = [memory_of(x) for x in (*inputs, z) if isinstance(x, np.ndarray)]
+        for cell in backward.__closure__ or ():
+            for x in held(cell.cell_contents) if isinstance(cell.cell_contents, FunctionType) else ():
+                nested += 1
+                if any(memory_of(x) is y for y in exposed):
+                    assert any(memory_of(x) is y for y in seen), case
+    assert nested, "no backward has a nested function with arrays: this test can be simpler"
 
 
 def test_every_op_has_cases_and_formulas():

@@ -337,6 +337,17 @@ def test_without_arrays_the_page_says_so(browser, tmp_path):
         assert "kept no arrays" in browser.text("#panel")
 
 
+def test_an_infinite_gradient_is_written():
+    def program():
+        x = mg.tensor([0.0, 4.0], requires_grad=True)
+        x.sqrt().sum().backward()
+
+    recorder, _ = recorded(program)
+    first, second = data_of(stepper_page(recorder, "infinite"))["paths"]["elements"]
+    assert (first["gradient"], first["paths"][0]["derivatives"]) == ("inf", ["inf", 1.0])
+    assert first["paths"][0]["product"] == "inf" and second["gradient"] == 0.25
+
+
 def test_a_run_that_writes_to_its_weights_midway_is_not_replayed():
     def program():
         w = mg.tensor([1.0, 2.0], requires_grad=True)

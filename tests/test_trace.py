@@ -127,6 +127,13 @@ def test_json_comes_back_and_is_the_same_for_the_same_program(program, tmp_path)
             Trace.from_json(broken)
 
 
+def test_a_trace_is_printed_in_one_line():
+    with trace() as record:
+        neuron()
+    assert repr(record) == "Trace(5 ops, 7 tensors, 1 backward pass)"
+    assert repr(Trace()) == "Trace(0 ops, 0 tensors, 0 backward passes)"
+
+
 def test_summaries():
     small = summarize(np.array([[1, np.nan], [np.inf, 0.1]], dtype=np.float32))
     assert small.data == [1.0, "nan", "inf", 0.1] and small.nonfinite == 2 and (small.min, small.max) == (0.1, 1.0)

@@ -94,7 +94,7 @@ class _Watch:
             if dx is None or bad is None:
                 continue
             name = call.names[i] if call else f"input {i}"
-            what = f"the backward of {describe(step.node)} made {dx[bad]} at {_place(bad)}"
+            what = f"the backward of {describe(step.node)}, made {dx[bad]} at {_place(bad)}"
             made = f"{what} in the gradient of {name}"
             raise AnomalyError(_text(made, call, bad, dx, BACKWARD) if call else f"{made}\n{user_line() or ''}".strip())
 
@@ -186,13 +186,15 @@ def _inputs(call: Watched, index: tuple[int, ...], result: Array) -> list[Any]:
 
 
 def came_in(call: Watched, index: tuple[int, ...], z: Array) -> str | None:
-    for name, x, learned in zip(call.names, map(np.asarray, call.inputs), call.learned, strict=True):
+    inputs = map(np.asarray, call.inputs)
+    for name, x, learned, parameter in zip(call.names, inputs, call.learned, call.parameters, strict=True):
         bad = None if x.dtype.kind != "f" else _first_bad(~np.isfinite(x) if learned else np.isnan(x))
         if bad is None:
             continue
         came = f"{name} of {call} came in with {x[bad]} at {_place(bad)} already"
         if learned:
-            return f"{came}, and it is learned: an update made it so; lower the learning rate, or clip the gradients"
+            how = "an update made it so" if parameter else f"it held {x[bad]} from the start, or an update made it so"
+            return f"{came}, and it is learned: {how}; lower the learning rate, or clip the gradients"
         return f"{came}: look at the data, or at what was made before the watch began"
     return None
 

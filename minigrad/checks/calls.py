@@ -24,6 +24,7 @@ class Call:
     inputs: list[Any]
     wanted: list[bool]  # which inputs want a gradient
     learned: list[bool]  # which of these are leaves, such as parameters
+    parameters: list[bool]  # which of these are of a class of their own, as an nn.Parameter is
     constants: dict[str, Any]
     shape: tuple[int, ...]  # of the result
     recorded: bool  # whether the graph knows it
@@ -39,6 +40,7 @@ class Call:
             [x._array if isinstance(x, Tensor) else x for x in inputs],
             [isinstance(x, Tensor) and x.requires_grad for x in inputs],
             [isinstance(x, Tensor) and x.requires_grad and x.is_leaf for x in inputs],
+            [isinstance(x, Tensor) and x.requires_grad and x.is_leaf and type(x) is not Tensor for x in inputs],
             constants,
             out.shape,
             out.grad_fn is not None,

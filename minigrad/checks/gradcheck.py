@@ -44,7 +44,7 @@ def gradcheck(
     of each tensor, drawn with ``seed``; of a module 100 unless given, with a warning if that is not all.
     Returns True. On disagreement raises GradcheckError, which says what is wrong and names the first op whose own
     backward is, or returns False with ``raise_exception=False``. Raises RuntimeError where two calls of ``func``
-    differ (unseeded dropout, say).
+    differ (unseeded dropout, say), TypeError where it returns no floating tensor.
     """
     report = examine(func, inputs, eps, atol, rtol, upcast, seed, max_elements, explain=raise_exception)
     if report.failed and raise_exception:
@@ -135,6 +135,8 @@ def _check(
     explain: bool,
 ) -> Report:
     outs = _same_twice(run, operands)
+    if not outs:
+        raise TypeError("gradcheck: the function must return a floating tensor, so there is nothing to check")
     values = [out._array for out in outs]
     weights = [differences.weights(out.shape) for out in outs]
     size = magnitude(weights, values)

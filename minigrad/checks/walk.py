@@ -166,13 +166,14 @@ def _leak(calls: list[Kept], run: Callable[[], Any], operands: Sequence[Array], 
     finally:
         for x, values in zip(operands, before, strict=True):
             x[...] = values
+    none_recorded = not any(call.recorded for call in calls)  # nothing that is returned carries a gradient
     for call, other in zip(calls, moved, strict=False):
         if call.op is not other.op:
             return ""
         parts = [*zip(call.names, call.copies, other.copies, call.wanted, call.inputs, strict=True)]
         parts += [(f"its {name}", x, other.constants.get(name), False, None) for name, x in call.constants.items()]
         for name, x, y, wanted, source in parts:
-            if call.recorded and not wanted and _differ(x, y):
+            if (call.recorded or none_recorded) and not wanted and _differ(x, y):
                 how = _lost(source, calls) or "as after detach(), .data, numpy() or item()"
                 line = f"\n{call.line}" if call.line else ""
                 return f"but {name} of {call} follows the inputs without carrying a gradient, {how}{line}"

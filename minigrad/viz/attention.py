@@ -59,7 +59,7 @@ class Tokens:
         count = max(self.words) + 1
         padded = [-1, *self.words, count]
         whole = [m for m in matches if padded[m.start] < padded[m.start + 1] and padded[m.stop] < padded[m.stop + 1]]
-        return (whole or matches)[0]
+        return min(whole or matches, key=len)  # one token rather than several
 
 
 def visible(token: str) -> str:
@@ -91,6 +91,10 @@ class Workbench:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        layers, heads = len(self.layers), sum(len(layer.weights) for layer in self.layers)
+        return f"Workbench({self.title}: {layers} layer{'s' * (layers != 1)}, {heads} head{'s' * (heads != 1)})"
 
     def html(self) -> str:
         """The page, one file that needs no other."""
@@ -239,7 +243,10 @@ def attention(
         if len(spelt) > 2:
             raise ValueError(f"tokens= is a list of labels, or a pair of lists: got {len(spelt)} lists")
     names = {1: [""], 2: ["source", "target"], 3: ["source", "target as read", "target as written"]}
-    sequences = [Tokens(part, name) for part, name in zip(spelt, names[len(spelt)], strict=True)] if spelt else []
+    sequences = [
+        Tokens(part, name, range(len(part)) if tokenizer is None and not given else ())  # numbers make up no words
+        for part, name in zip(spelt, names.get(len(spelt), []), strict=True)
+    ]
     layers = attention_layers(model, inputs, loss)
     lengths = sorted({n for layer in layers for n in layer.weights.shape[1:]})
     numbers = [Tokens([str(i) for i in range(n)], words=range(n)) for n in lengths]
@@ -265,8 +272,8 @@ def _inputs(model: Module, text: Any, tokenizer: Any) -> tuple[tuple[Any, ...], 
     if any(isinstance(part, str) for part in parts):
         parts = _encoded(parts, tokenizer)
     inputs = tuple(tensor(part) if isinstance(part, np.ndarray | list) else part for part in parts)
-    ids = [part for part in inputs if isinstance(part, Tensor) and part.dtype.kind in "iu"]
-    if tokenizer is None or not ids:
+    ids = [part for part in inputs if isinstance(part, Tensor) and part.dtype.kind in "iu" and part.ndim in (1, 2)]
+    if not ids:
         return inputs, []
     if len(ids) < 2 or not hasattr(model, "shifted"):
         return inputs, [_spell(part, tokenizer) for part in ids[: 1 + several]]
@@ -290,9 +297,9 @@ def _encoded(texts: tuple[Any, ...], tokenizer: Any) -> tuple[Any, ...]:
 
 
 def _spell(ids: Any, tokenizer: Any) -> list[str]:
-    """The tokens of the first sequence."""
+    """The tokens of the first sequence; without a tokenizer, their numbers."""
     row = np.asarray(ids.numpy() if isinstance(ids, Tensor) else ids)
-    return [tokenizer.decode([int(i)]) for i in row.reshape(-1, row.shape[-1])[0]]
+    return [tokenizer.decode([int(i)]) if tokenizer else str(i) for i in row.reshape(-1, row.shape[-1])[0]]
 
 
 def _axes(layer: AttentionLayer, sequences: list[Tokens], numbers: list[Tokens]) -> tuple[Tokens, Tokens]:

@@ -128,14 +128,15 @@ def to_dot(picture: Picture, **attributes: str) -> str:
     fill(graph, "")
     said: dict[str, list[str]] = {}
     flow = [arrow for arrow in picture.arrows if arrow.kind == "flow"]
-    leaving, arriving = Counter(a.tail for a in flow), Counter(a.head for a in flow)
+    leaving = Counter(a.tail for a in flow)
+    arriving = Counter(a.head for a in picture.arrows if a.kind in ("flow", "saved"))
     for arrow in picture.arrows:
         look = dict(ARROWS[arrow.kind])
         known = said.setdefault(arrow.tail, [""])
         if arrow.kind == "flow" and len(picture.arrows) <= LABELLED and arrow.label not in known:
             look["label"] = lines([f" {arrow.label}"])
             if leaving[arrow.tail] == arriving[arrow.head] == 1:
-                look["labelfloat"] = "true"  # else the arrow bends around its label
+                look["labelfloat"] = "true"  # else the arrow bends around its label, as it must beside others
             known.append(arrow.label)  # arrows that part from one box carry the same: said once
         if arrow.kind == "tied":
             look["label"] = lines([f" the same {arrow.label}"])
@@ -260,16 +261,16 @@ def with_legend(picture: Picture) -> Picture:
     )
 
 
-def kinds_of(pictures: list[Picture]) -> list[dict[str, str]]:
-    """The kinds of boxes in some pictures as a page shows them: words and colours; then the scale of gradients."""
-    kinds = {box.kind for picture in pictures for box in picture.boxes}
+def kinds_of(picture: Picture) -> list[dict[str, str]]:
+    """The kinds of boxes in a picture as a page shows them: words and colours; then the scale of gradients."""
+    kinds = {box.kind for box in picture.boxes}
     found = [
         {"kind": kind, "text": words, "fill": fill, "line": line}
         for kind, (_, _, fill, line, words) in LOOKS.items()
         if kind in kinds and words
     ]
-    low, high = next((picture.heat_range for picture in pictures if picture.heat_range is not None), (0.0, 0.0))
-    if high:
+    if picture.heat_range is not None:
+        low, high = picture.heat_range
         text = f"norm of the gradient, {low:.2g} to {high:.2g}"
         found.append({"kind": "scale", "text": text, "fill": f"linear-gradient(90deg, {HOT[0]}, {HOT[1]})", "line": ""})
     return found

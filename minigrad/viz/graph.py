@@ -103,14 +103,12 @@ class Graph:
                 if box.kind != "joint"
             }
             clusters = {f"c{i}": alike(cluster.path) for i, cluster in enumerate(picture.clusters)}
-            views[name] = {"svg": to_svg(picture), "boxes": boxes, "clusters": clusters, **about}
+            legend = kinds_of(picture)
+            views[name] = {"svg": to_svg(picture), "boxes": boxes, "clusters": clusters, "legend": legend, **about}
         title = self.record.trace.label(self.record.root)
         readable = "all" in views and len(views["all"]["boxes"]) <= READABLE
         first = self.level if self.level in views else "all" if readable else buttons[0][0]
-        data = {
-            "title": title, "views": views, "buttons": buttons, "first": first,
-            "legend": kinds_of([picture for picture, _ in pictures.values()]),
-        }  # fmt: skip
+        data = {"title": title, "views": views, "buttons": buttons, "first": first}
         return page(f"Graph of {title}", "graph", data)
 
     def _views(self) -> tuple[dict[str, tuple[Picture, dict[str, str]]], list[tuple[str, str]]]:

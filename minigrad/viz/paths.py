@@ -66,9 +66,10 @@ def jacobian(replay: Replay, op: int) -> list[Array | None]:
     for row in range(z.size):
         unit = np.zeros(z.size, dtype=z.dtype)
         unit[row] = 1
-        for matrix, shape, dx in zip(found, shapes, replay.backwards[op](unit.reshape(z.shape)), strict=False):
-            if matrix is not None and dx is not None:
-                matrix[row] = unbroadcast(dx, shape).ravel()
+        with np.errstate(all="ignore"):
+            for matrix, shape, dx in zip(found, shapes, replay.backwards[op](unit.reshape(z.shape)), strict=False):
+                if matrix is not None and dx is not None:
+                    matrix[row] = unbroadcast(dx, shape).ravel()
     return found
 
 

@@ -144,7 +144,7 @@ def _data(trace: Trace, title: str, which: int, limit: int, extras: dict[str, An
         "tree": layout([trace.ops[n] for n in order], trace),
         "steps": [_step(step, pool, extras["local"].get(step.op, [])) for step in steps],
         "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
-        "paths": asdict(extras["paths"]),
+        "paths": _paths(extras["paths"]),
         "bugs": [_bug(report, pool, steps, trace) for report in extras["bugs"]],
         "note": extras["note"],
         "limit": limit,
@@ -226,6 +226,16 @@ def _bug(report: BugReport, pool: _Pool, right: list[StepRecord], trace: Trace) 
         "loss": report.loss and [_number(v) for v in report.loss],
         "steps": [_step(step, pool, []) for step in report.steps],
     }
+
+
+def _paths(found: paths.Paths) -> dict[str, Any]:
+    plain = asdict(found)
+    for element in plain["elements"]:
+        element["gradient"] = _number(element["gradient"])
+        for path in element["paths"]:
+            path["derivatives"] = [_number(d) for d in path["derivatives"]]
+            path["product"] = _number(path["product"])
+    return plain
 
 
 def _number(value: float) -> Any:

@@ -62,6 +62,7 @@ function strength(value, scale) {
 function shade(value, scale) {
   return `rgb(var(${value < 0 ? "--negative" : "--positive"}) / ${strength(value, scale).toFixed(3)})`;
 }
+const plural = (n, name) => `${n} ${name}${n === 1 ? "" : "s"}`;
 const percent = (weight) => `${(100 * weight).toFixed(1)} %`;
 const largestOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 const blank = (label) => /^[␣⏎⇥]$|^⟨/.test(label);
@@ -130,7 +131,8 @@ function drawText() {
 
 function strip(sequence, name, colours, choosing) {
   const running = element("div", { class: "running", role: "group", "aria-label": choosing ? "Choose a token" : "What it attends to" });
-  const apart = sequence.labels.some((label) => [...label].length > 1 && !/^[⟨[].*[⟩\]]$/.test(label));
+  const joint = (i) => /^\d$/.test(sequence.labels[i]) && /^\d$/.test(sequence.labels[i - 1]) && sequence.words[i] !== sequence.words[i - 1];
+  const apart = sequence.labels.some((label, i) => joint(i) || ([...label].length > 1 && !/^[⟨[].*[⟩\]]$/.test(label)));
   sequence.labels.forEach((label, i) => {
     const chosen = choosing && i === state.query;
     const classes = `token${blank(label) ? " blank" : ""}${apart ? " apart" : ""}${chosen ? " chosen" : ""}`;
@@ -538,14 +540,22 @@ function openGroup(n) {
   state.group = n;
   state.layer = null;
   state.chosen = false;
-  state.query = lastQuery();
+  state.query = firstChoice();
   draw();
-  say(`${groups[n]}: ${layersOf(n).length} layers`);
+  say(`${groups[n]}: ${plural(layersOf(n).length, "layer")}`);
 }
 
 function lastQuery() {
   const layer = data.layers[layersOf(state.group)[0]];
   return Math.min(layer.totals[0], data.limit) - 1;
+}
+
+// The last token whose weights matter to the loss: of a text with its next characters the last but one.
+function firstChoice() {
+  const heads = layersOf(state.group).flatMap((n) => data.layers[n].heads.map((_, h) => headOf(n, h)));
+  const matters = (i) => heads.some((one) => !one.gradient || rowOf(one.gradient, i, one.S).some((g) => g !== 0));
+  for (let i = lastQuery(); i >= 0; i--) if (matters(i)) return i;
+  return lastQuery();
 }
 
 function turn(by) {
@@ -615,7 +625,7 @@ document.addEventListener("keydown", (event) => {
 function start() {
   byId("title").textContent = `Attention of ${data.title}`;
   const heads = sum(data.layers.map((layer) => layer.heads.length));
-  byId("subtitle").textContent = `${data.layers.length} layers, ${heads} heads`;
+  byId("subtitle").textContent = `${plural(data.layers.length, "layer")}, ${plural(heads, "head")}`;
   const cut = data.sequences.filter((sequence) => sequence.total > sequence.labels.length);
   byId("note").hidden = !cut.length;
   byId("note").textContent = cut.map((sequence) => `Showing the first ${sequence.labels.length} of ${sequence.total} tokens${sequence.name ? ` (${sequence.name})` : ""}.`).join(" ");
@@ -629,7 +639,7 @@ function start() {
   byId("help").addEventListener("click", () => byId("keys").showModal());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("resize", () => state.layer !== null && geometry(headOf(state.layer, state.head)).cell !== state.geometry.cell && drawHead());
-  state.query = lastQuery();
+  state.query = firstChoice();
   draw();
   say(`All heads. Choose a token in the text to see where it looks, or a head to see its numbers.`);
 }

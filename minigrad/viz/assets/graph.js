@@ -36,6 +36,7 @@ function show(name, choose) {
   if (first) first.setAttribute("tabindex", "0");
   start();
   drawTrail();
+  drawLegend();
   for (const button of byId("views").children) {
     button.setAttribute("aria-pressed", String(button.dataset.view === name || (button.dataset.view === "module:" && view.path !== undefined)));
   }
@@ -55,6 +56,16 @@ function drawTrail() {
   for (const [path, title] of steps) {
     if (trail.children.length) trail.append(element("span", { "aria-hidden": "true" }, "›"));
     trail.append(element("button", { disabled: path === view.path, onclick: () => show("module:" + path) }, title));
+  }
+}
+
+function drawLegend() {
+  byId("legend").replaceChildren();
+  for (const { kind, text, fill, line } of view.legend) {
+    const mark = element("i", { class: kind, "aria-hidden": "true" });
+    mark.style.background = fill;
+    if (line) mark.style.borderColor = line;
+    byId("legend").append(element("li", {}, mark, text));
   }
 }
 
@@ -129,15 +140,16 @@ function setFrame(next) {
   svg.setAttribute("viewBox", frame.map((n) => n.toFixed(2)).join(" "));
 }
 
-// All of it where that can be read; of a long picture the top.
+// All of it where that can be read; of a long picture the top, of one that is also wide the part around the result.
 function start() {
   fit();
   const points = holder.clientWidth / 1.2; // so many fit side by side at a readable size
-  const tall = whole[3] / holder.clientHeight > whole[2] / holder.clientWidth;
-  if (whole[3] > 2 * holder.clientHeight || whole[2] > 2 * points) {
-    const height = (points * holder.clientHeight) / holder.clientWidth;
-    setFrame([tall ? whole[0] + (whole[2] - points) / 2 : whole[0], whole[1], points, height]);
-  }
+  if (whole[3] <= 2 * holder.clientHeight && whole[2] <= 2 * points) return;
+  const height = (points * holder.clientHeight) / holder.clientWidth;
+  if (whole[2] <= points) return setFrame([whole[0] + (whole[2] - points) / 2, whole[1], points, height]);
+  const [x, y] = middle(svg.querySelector(".node.result") ?? svg.querySelector(".node"));
+  const within = (at, from, length, shown) => Math.max(from, Math.min(at - shown / 2, from + length - shown));
+  setFrame([within(x, whole[0], whole[2], points), within(y, whole[1], whole[3], height), points, height]);
 }
 
 function fit() {
@@ -244,11 +256,5 @@ byId("fit").addEventListener("click", fit);
 byId("title").textContent = data.title;
 for (const [name, title] of data.buttons) {
   byId("views").append(element("button", { "data-view": name, onclick: () => show(name) }, title));
-}
-for (const { kind, text, fill, line } of data.legend) {
-  const mark = element("i", { class: kind, "aria-hidden": "true" });
-  mark.style.background = fill;
-  if (line) mark.style.borderColor = line;
-  byId("legend").append(element("li", {}, mark, text));
 }
 show(data.first);
