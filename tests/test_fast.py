@@ -15,7 +15,6 @@ import minigrad as mg
 from minigrad import fast, ops, optim
 from minigrad.graph import unbroadcast
 from minigrad.ops.registry import CHOSEN, OPS
-from minigrad.ops.tuned import workers
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("numba", reason="the compiled twins need numba: pip install 'minigrad[fast]'")
@@ -29,15 +28,6 @@ def on():
     yield
     if not was:
         fast.disable()
-
-
-@pytest.fixture(params=[1, 3], ids=lambda n: f"{n}-threads")
-def team(request, monkeypatch):
-    """A team of that size which splits everything, however small."""
-    made = workers._Team()
-    made.size = request.param
-    monkeypatch.setattr(workers, "_team", made)
-    monkeypatch.setattr(workers, "WORTH", 1)
 
 
 def agree(op, inputs, constants, rtol, atol, dz=None):
@@ -63,7 +53,7 @@ def test_these_are_the_ops(on):
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.op in NAMES], ids=str)
-def test_every_case(case, on, team):
+def test_every_case(case, on):
     inputs = case.inputs()
     agree(
         OPS[case.op], inputs, case.constants, 1e-9, 1e-10, cotangent(OPS[case.op](*inputs, **case.constants)[0], case)
@@ -94,7 +84,7 @@ def arrays(*shapes, dtype=np.float32):
     ],
     ids=lambda x: x.__name__ if callable(x) else "",
 )
-def test_usual_sizes(op, shapes, constants, dtype, on, team):
+def test_usual_sizes(op, shapes, constants, dtype, on):
     tolerance = 2e-5 if dtype == np.float32 else 1e-12
     agree(op, arrays(*shapes, dtype=dtype), constants, tolerance, tolerance)
 
@@ -181,7 +171,7 @@ def test_a_written_input_is_noticed(on):
         (optim.Adam, {"weight_decay": 0.1, "betas": (0.5, 0.7)}),
     ],
 )
-def test_twenty_steps_of_adam_are_the_same_to_the_last_bit(kind, settings, dtype, on, team):
+def test_twenty_steps_of_adam_are_the_same_to_the_last_bit(kind, settings, dtype, on):
     start, *grads = arrays(*[(33, 70)] * 21, dtype=dtype)
 
     def train():

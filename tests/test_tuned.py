@@ -17,7 +17,7 @@ import minigrad as mg
 from minigrad import ops
 from minigrad.graph import unbroadcast
 from minigrad.nn import functional as F
-from minigrad.ops.registry import CHOSEN, TWINS
+from minigrad.ops.registry import CHOSEN, OPS, TWINS
 from minigrad.ops.tuned import attention as tuned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,16 +27,16 @@ blocked = TWINS[plain]
 CASES_OF_ATTENTION = [case for case in CASES if case.op == "scaled_dot_product_attention"]
 
 
-def both(inputs, constants, dz=None, rtol=1e-10, atol=1e-12):
+def both(inputs, constants, dz=None, rtol=1e-10, atol=1e-12, definition=plain):
     """Check that the twins agree at these arrays in value, gradients, shapes and dtype."""
-    z, back = plain(*inputs, **constants)
+    z, back = definition(*inputs, **constants)
     dz = read_only(np.random.default_rng(1).normal(size=z.shape).astype(z.dtype)) if dz is None else dz
-    other, other_back = blocked(*inputs, **constants)
+    other, other_back = TWINS[definition](*inputs, **constants)
     assert other.shape == z.shape and other.dtype == z.dtype
     np.testing.assert_allclose(other, z, rtol=rtol, atol=atol)
     once, again = other_back(dz), other_back(dz)
     for x, dx, found, same in zip(inputs, back(dz), once, again, strict=False):
-        if x is None:
+        if x is None or dx is None:
             assert found is None
             continue
         assert found.dtype == dx.dtype and found.tobytes() == same.tobytes()
@@ -46,6 +46,27 @@ def both(inputs, constants, dz=None, rtol=1e-10, atol=1e-12):
 def arrays(*shapes, dtype=np.float64, seed=0):
     rng = np.random.default_rng(seed)
     return [read_only(rng.normal(size=shape).astype(dtype)) for shape in shapes]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in {op.__name__ for op in TWINS}], ids=str)
+def test_every_case_of_every_twin(case):
+    both(case.inputs(), case.constants, definition=OPS[case.op], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("op", "shapes"),
+    [
+        (ops.gelu_tanh, [(3, 7, 1001)]),
+        (ops.layer_norm, [(3, 37, 40), (40,), (40,)]),
+        (ops.scaled_dot_product_attention, [(2, 3, 9, 8)] * 3),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else "",
+)
+def test_twins_at_larger_sizes(op, shapes, dtype):
+    tolerance = 1e-4 if dtype == np.float32 else 1e-9
+    constants = {"is_causal": True} if op is ops.scaled_dot_product_attention else {}
+    both(arrays(*shapes, dtype=dtype), constants, definition=op, rtol=tolerance, atol=tolerance)
 
 
 @pytest.fixture

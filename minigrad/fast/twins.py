@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy as np
 from minigrad.fast import kernels
 from minigrad.ops import activation, attention, loss, normalize
 from minigrad.ops.registry import CHOSEN, Array, Backward, Op
-from minigrad.ops.tuned.workers import parts, share
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SMALL = 128 * 128  # up to this many weights per head a head's weights are kept
@@ -39,22 +38,16 @@ def flat(x: Array, *shape: int) -> Array:
     return np.require(x.reshape(shape), requirements=("C", "W"))
 
 
-def run(kernel: Callable[..., None], arrays: Sequence[Array], *others: Any) -> None:
-    """Call kernel(*arrays, *others), with the rows of the arrays split over the threads."""
-    pieces = parts(len(arrays[0]))
-    share(len(pieces), lambda i: kernel(*[x[pieces[i]] for x in arrays], *others), 16 * arrays[0].size)
-
-
 def elementwise(x: Array, forward: Callable[..., None], back: Callable[..., None]) -> tuple[Array, Backward] | None:
     """An op of one array by its kernels forward(x, z) and back(x, dz, dx); nothing but x is kept."""
     if x.dtype not in FLOATS:
         return None
     a, z = flat(x, -1), np.empty(x.size, x.dtype)
-    run(forward, (a, z))
+    forward(a, z)
 
     def backward(dz):
         dx = np.empty_like(a)
-        run(back, (a, flat(dz, -1), dx))
+        back(a, flat(dz, -1), dx)
         return (dx.reshape(dz.shape),)
 
     return z.reshape(x.shape), backward
@@ -101,20 +94,13 @@ def normalized(
     w = np.ones(size, dtype) if weight is None else flat(weight, size)
     b = np.zeros(size, dtype) if bias is None else flat(bias, size)
     z, mean, rstd = np.empty_like(a), np.empty(len(a), dtype), np.empty(len(a), dtype)
-    run(kernels.normalize, (a, z, mean, rstd), w, b, dtype.type(eps), center)
+    kernels.normalize(a, z, mean, rstd, w, b, dtype.type(eps), center)
     has_weight, has_bias = weight is not None, bias is not None
 
     def backward(dz):
-        dx, pieces = np.empty_like(a), parts(len(a))
-        sums = np.zeros((len(pieces), 2, size), dtype)  # of dweight and dbias, for each piece
-        d = flat(dz, -1, size)
-
-        def step(i):
-            own = pieces[i]
-            kernels.normalize_backward(*[x[own] for x in (a, d, dx, mean, rstd)], w, *sums[i], center)
-
-        share(len(pieces), step, 16 * a.size)
-        dweight, dbias = sums.sum(0).reshape(2, *shape)
+        dx, sums = np.empty_like(a), np.zeros((2, size), dtype)  # of dweight and dbias
+        kernels.normalize_backward(a, flat(dz, -1, size), dx, mean, rstd, w, *sums, center)
+        dweight, dbias = sums.reshape(2, *shape)
         return dx.reshape(dz.shape), dweight if has_weight else None, dbias if has_bias else None
 
     return z.reshape(x.shape), backward
@@ -126,11 +112,11 @@ def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward] | None:
     if x.dtype not in FLOATS or not x.size or not x.ndim or axis not in (-1, x.ndim - 1):
         return None
     z, one = x.reshape(-1, x.shape[-1]).copy(), x.dtype.type(1)
-    run(kernels.softmax, (z,), one, 0)
+    kernels.softmax(z, one, 0)
 
     def backward(dz):
         dx = dz.reshape(z.shape).copy()
-        run(kernels.softmax_backward, (z, dx), one)
+        kernels.softmax_backward(z, dx, one)
         return (dx.reshape(dz.shape),)
 
     return z.reshape(x.shape), backward
@@ -156,13 +142,13 @@ def cross_entropy(
         return None  # the plain op says what is wrong
     a, wanted, count = flat(x, *x.shape), flat(target, -1), keep.sum()
     losses, log_total = np.empty((2, len(x)), x.dtype)
-    run(kernels.cross_entropy, (a, wanted, losses, log_total), ignore_index)
+    kernels.cross_entropy(a, wanted, losses, log_total, ignore_index)
 
     def backward(dz):
         each = np.empty(len(a), a.dtype)
         each[:] = loss._spread(dz, reduction, count)
         dx = np.empty_like(a)
-        run(kernels.cross_entropy_backward, (a, wanted, log_total, each, dx), ignore_index)
+        kernels.cross_entropy_backward(a, wanted, log_total, each, dx, ignore_index)
         return (dx,)
 
     return loss._reduce(losses, reduction, count), backward
@@ -198,31 +184,23 @@ def scaled_dot_product_attention(
     a = np.empty((*q.shape[:-1], S), q.dtype)
     hidden = None if mask is None else ~np.broadcast_to(mask, scores).reshape(a.shape)
     z = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))  # laid out as q is: joining the heads copies nothing
-    pieces = range(len(q))
     rows = a[0].size // S
-    work = 2 * q.size * S
-
-    def forward(i):
+    for i in range(len(q)):
         np.matmul(q[i], np.ascontiguousarray(k[i].swapaxes(-1, -2)), out=a[i])
         if hidden is not None:
             np.copyto(a[i], -np.inf, where=hidden[i])
         kernels.softmax(a[i].reshape(rows, S), factor, last)
         np.matmul(a[i], v[i], out=z[i])
 
-    share(len(pieces), forward, work)
-
     def backward(dz):
         d = heads(dz)
         dq, dk, dv = (np.empty_like(x) for x in (q, k, v))
-
-        def step(i):
+        for i in range(len(q)):
             np.matmul(a[i].swapaxes(-1, -2), d[i], out=dv[i])
             ds = d[i] @ np.ascontiguousarray(v[i].swapaxes(-1, -2))  # da, and turned into ds in place
             kernels.softmax_backward(a[i].reshape(rows, S), ds.reshape(rows, S), factor)
             np.matmul(ds, k[i], out=dq[i])
             np.matmul(ds.swapaxes(-1, -2), q[i], out=dk[i])
-
-        share(len(pieces), step, 2 * work)
         return dq.reshape(query.shape), dk.reshape(key.shape), dv.reshape(value.shape), None
 
     return z.reshape(*query.shape[:-1], value.shape[-1]), backward
@@ -239,5 +217,5 @@ def adam(arrays: tuple[Array, ...], numbers: tuple[float, ...], amsgrad: bool, m
     if p.dtype not in FLOATS or any(a.dtype != p.dtype or not a.flags.carray for a in arrays):
         return False
     scalars = [p.dtype.type(x) for x in numbers]
-    run(kernels.adam, [a.reshape(-1) for a in arrays], *scalars, amsgrad, maximize)
+    kernels.adam(*[a.reshape(-1) for a in arrays], *scalars, amsgrad, maximize)
     return True
