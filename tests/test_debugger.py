@@ -304,6 +304,7 @@ def test_the_script_gets_its_own_arguments(tmp_path):
     assert "['neuron.py', '--steps', '3', 'data.txt', '--html']" in done.stdout
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork where other threads run
 def test_in_a_real_terminal(tmp_path):
     pty = pytest.importorskip("pty", reason="there is no pseudo-terminal on this system")
     (tmp_path / "neuron.py").write_text(NEURON, encoding="utf-8")
