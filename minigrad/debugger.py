@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigrad.bugs import BUGS, with_bug
-from minigrad.graph import Step, state
+from minigrad.checks.texts import inside
+from minigrad.graph import Step, state, unbroadcast
 from minigrad.ops import Array
 from minigrad.script import run_script, script_arguments
 from minigrad.serialization import atomic_write
@@ -205,9 +206,7 @@ def _compare(
     recorded: Summary,
 ) -> Verification:
     x = inputs[position]
-    extra = dx.ndim - x.ndim
-    axes = (*range(extra), *(i + extra for i, n in enumerate(x.shape) if n == 1 and dx.shape[i + extra] != 1))
-    dx = dx.sum(axes, keepdims=True).reshape(x.shape)
+    dx = unbroadcast(dx, x.shape)
     known = recorded.data  # what the run itself computed, if it was recorded whole; else the same backward in float64
     analytic = np.array(known, dtype=np.float64).reshape(x.shape) if known is not None else dx
     places = np.arange(x.size)
@@ -365,7 +364,7 @@ class Terminal(cmd.Cmd):
         for number, step in enumerate(self.stepper.made[: self.stepper.position], 1):
             op = self.trace.ops[step.op]
             mark = "->" if number == self.stepper.position else "  "
-            self.say(f"{mark} {number:3} {op.op}{_inside(op.module)}  {op.source.text if op.source else ''}".rstrip())
+            self.say(f"{mark} {number:3} {op.op}{inside(op.module)}  {op.source.text if op.source else ''}".rstrip())
 
     def do_list(self, _: str) -> None:
         """l(ist): the source around the current line."""
@@ -429,7 +428,7 @@ class Terminal(cmd.Cmd):
             self.say(f"  {report.error or 'no difference in this pass'}")
             return
         op = self.trace.ops[report.order[report.parts]]
-        self.say(f"  goes wrong at step {report.parts + 1}: {op.op}{_inside(op.module)}")
+        self.say(f"  goes wrong at step {report.parts + 1}: {op.op}{inside(op.module)}")
         if report.judge is not None:
             judge = report.judge
             self.say(
@@ -467,7 +466,7 @@ class Terminal(cmd.Cmd):
         """The current step in a few lines."""
         step, op = self.stepper.current, self.op()
         assert step is not None
-        self.say(f"step {self.stepper.position} of {self.stepper.total}: {op.op}{_inside(op.module)}")
+        self.say(f"step {self.stepper.position} of {self.stepper.total}: {op.op}{inside(op.module)}")
         if op.source:
             self.say(f"  {op.source.file}:{op.source.line} {op.source.function}", f"    {op.source.text}")
         self.say(
@@ -550,10 +549,6 @@ class Terminal(cmd.Cmd):
         start = shlex.split(line[:end])[-1] if line[:end].split() else ""
         cut = len(start) - len(text)
         return [word[cut:] for word in words if word.startswith(start)]
-
-
-def _inside(module: str) -> str:
-    return f" in {module}" if module else ""
 
 
 def _number(value: Any) -> str:

@@ -123,13 +123,13 @@ class backends:
 
 def _one_process(*_: Any, **__: Any) -> NoReturn:
     raise RuntimeError(
-        "torch.distributed is not here: this engine trains in one process; start the script without torchrun (RANK and "
-        "WORLD_SIZE unset)"
+        "torch.distributed is not here: start the script without torchrun (RANK and WORLD_SIZE unset); for several "
+        "processes see minigrad.parallel, which works with mpiexec"
     )
 
 
 class distributed:
-    """``torch.distributed``: one process, so nothing to talk to."""
+    """``torch.distributed``: answers of a process alone; several work through ``minigrad.parallel``."""
 
     is_available = is_initialized = is_torchelastic_launched = staticmethod(lambda: False)
     get_rank = staticmethod(lambda group=None: 0)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
+from minigrad.checks.texts import LIBRARY
 from minigrad.graph import Node, Step, nodes_behind, saved_arrays, state
 from minigrad.nn import Module, Parameter
 from minigrad.nn.module import _running
@@ -25,7 +26,6 @@ from minigrad.serialization import atomic_write
 from minigrad.tensor import Tensor
 
 SCHEMA = 1
-LIBRARY = str(Path(__file__).parent) + os.sep
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_LIBRARY = str(Path(__file__).parent.parent) + os.sep
+LIBRARY = str(Path(__file__).parent.parent) + os.sep
 
 
 class Line(NamedTuple):
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 def user_line() -> Line | None:
     """The innermost line that is running now and is not the library's own."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith((_LIBRARY, "<frozen")):
+    while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else Line(frame.f_code.co_filename, frame.f_lineno)
 
