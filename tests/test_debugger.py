@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.debugger import Breakpoint, Debugger, Quit, Stepper, Terminal, step
+from minigrad.debugger import Debugger, Quit, Terminal, step
 from minigrad.graph import state
+from minigrad.stepping import Breakpoint, Stepper
 from minigrad.trace import trace
 from models.gpt import GPT, GPTConfig
 

@@ -25,7 +25,7 @@ FLOORS = (  # bottom to top
     {"parallel"},
     {"training"},
     {"trace"},
-    {"bugs"},
+    {"bugs", "stepping"},
     {"viz", "check", "torch_names"},
     {"debugger", "run"},
     {"__init__"},
