@@ -6,9 +6,10 @@ import importlib
 from types import ModuleType
 
 
-def need(package: str, extra: str) -> ModuleType:
+def need(package: str, extra: str | None = None) -> ModuleType:
     """The package, imported now; ImportError naming the extra that brings it where it is not installed."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f"this needs the package {package}: pip install 'minigrad[{extra}]'") from error
+        wanted = f"'minigrad[{extra}]'" if extra else package
+        raise ImportError(f"this needs the package {package}: pip install {wanted}") from error

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from minigrad.threads import get_num_threads, set_num_threads
+
 
 def _no_device(*_: Any, **__: Any) -> NoReturn:
     raise RuntimeError("there is no CUDA device: this engine runs on NumPy, its only device is 'cpu'")
@@ -147,14 +149,6 @@ def compile(model: Any = None, **_: Any) -> Any:
 
 def _same(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
-
-
-def set_num_threads(n: int) -> None:
-    """Accepted: NumPy's own thread count is set by OMP_NUM_THREADS before the program starts."""
-
-
-def get_num_threads() -> int:
-    return 1
 
 
 set_float32_matmul_precision = use_deterministic_algorithms = _nothing

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (  # bottom to top
     {"ops"},
     {"graph"},
-    {"random", "cli", "script", "extras", "printing", "methods", "hardware", "memory", "tools"},
+    {"extras"},
+    {"threads"},
+    {"random", "cli", "script", "printing", "methods", "hardware", "memory", "tools", "workers"},
     {"tensor"},
     {"functions"},
     {"checks"},

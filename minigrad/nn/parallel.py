@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minigrad.nn.data_parallel import DataParallel
 from minigrad.nn.module import Module
 
 
@@ -15,10 +16,6 @@ class DistributedDataParallel(Module):
             f"{type(self).__name__}: use the model itself, and start the script without torchrun; for several "
             "processes see minigrad.parallel, which works with mpiexec"
         )
-
-
-class DataParallel(DistributedDataParallel):
-    """Refused with RuntimeError: there is one device."""
 
 
 __all__ = ["DataParallel", "DistributedDataParallel"]

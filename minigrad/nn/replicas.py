@@ -1,0 +1,296 @@
+"""Replicas of a module in worker processes: each takes a share of a batch forward and back beside this process.
+
+To the graph here, a share done elsewhere is two kinds of node. ``replica`` is made before the share of this process,
+so the walk back comes to it last, when the other's gradients are ready; ``replica_output`` is made after, so the walk
+back comes to it first, and sends the other on its own walk.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.graph import backward_steps, set_grad_enabled, state
+from minigrad.nn.module import Module
+from minigrad.ops import Array
+from minigrad.random import default_generator
+from minigrad.tensor import Tensor, apply, get_default_dtype, set_default_dtype
+from minigrad.threads import single_threads
+from minigrad.workers import Place, SharedMemory, Worker
+
+Structure = list[tuple[Any, ...]]  # what a replica must have in common with the module, to be compared by identity
+
+
+class Sent(NamedTuple):
+    """A tensor on its way to a replica."""
+
+    array: Array
+    requires_grad: bool
+
+
+class Received(NamedTuple):
+    """A tensor on its way back: which of the arrays of the answer it has."""
+
+    position: int
+    requires_grad: bool
+
+
+class Team:
+    """The workers that have replicas of a module, started when they are first needed."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.workers: list[Worker] = []
+        self.structure: Structure = []
+        self.attributes: list[dict[str, Any]] = []  # of each module, as the replicas know them
+        self.walking: dict[Worker, tuple[Call, int]] = {}  # who walks back for which call, and the request's number
+        self.weights: list[Array]  # in memory that the replicas see
+        self.count = 0  # calls so far
+        self.forgotten: list[int] = []  # calls whose graph nobody holds any more
+        weakref.finalize(self, _end, self.workers)
+
+    def start(self, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Callable[[], Any]]:
+        """Give each share, (args, kwargs), to a replica; calling what is returned waits for its output."""
+        modules = list(self.module.modules())
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        structure: Structure = [(m, len(m._hooks), len(m._pre_hooks)) for m in modules]
+        structure += [(t, t.shape, t.dtype, t.requires_grad) for t in tensors]
+        if (
+            len(self.workers) < len(shares)
+            or any(worker.closed for worker in self.workers)
+            or (not _same(structure, self.structure))
+        ):
+            self.restart(len(shares), structure, tensors)
+        news = {
+            (i, name): packed(value)
+            for i, (m, known) in enumerate(zip(modules, self.attributes, strict=True))
+            for name, value in vars(m).items()
+            if (name not in known or known[name] is not value) and name != "_paths"
+        }
+        if news or self.forgotten:
+            for worker in self.workers:
+                worker.send(("follow", news, self.forgotten))
+            self.forgotten = []
+        for array, t in zip(self.weights, tensors, strict=True):
+            array[...] = t._array
+        parameters = [t for t in tensors if t.requires_grad]
+        stream = default_generator.numpy.bit_generator.state["state"]["state"] % 2**64
+        started = []
+        for i, (worker, (args, kwargs)) in enumerate(zip(self.workers, shares, strict=False)):
+            inputs = [x for x in tensors_in((args, kwargs)) if x.requires_grad]
+            call = Call(self, worker)
+            modes = state.grad_enabled, get_default_dtype().str, (stream, i)
+            call.answer = worker.send(("forward", call.number, modes, packed((args, kwargs))))
+            started.append((call, apply(replica, *parameters, *inputs, call=call)))
+        return [functools.partial(call.output, ticket) for call, ticket in started]
+
+    def restart(self, count: int, structure: Structure, tensors: list[Tensor]) -> None:
+        """Fork the workers anew, from the module as it is now."""
+        self.close()
+        memory = SharedMemory()
+        places = memory.write([t._array for t in tensors])
+        self.weights = memory.views(places)
+        self.structure = structure
+        self.note_attributes()
+        single_threads.begin()
+        serve = Replica(self.module, memory, places).serve
+        self.workers += [Worker(serve, f"worker {i} of {count}") for i in range(1, count + 1)]
+
+    def note_attributes(self) -> None:
+        """Take what the modules' attributes are now for known: ``forward`` changed them, here as there."""
+        self.attributes = [dict(vars(m)) for m in self.module.modules()]
+
+    def close(self) -> None:
+        """End the workers."""
+        _end(self.workers)
+        self.walking.clear()
+
+
+def _end(workers: list[Worker]) -> None:
+    if workers:
+        for worker in workers:
+            worker.close()
+        workers.clear()
+        single_threads.end()
+
+
+def _same(structure: Structure, other: Structure) -> bool:
+    return len(structure) == len(other) and all(
+        mine[0] is theirs[0] and mine[1:] == theirs[1:] for mine, theirs in zip(structure, other, strict=True)
+    )
+
+
+class Call:
+    """One share of one forward pass, done elsewhere. Lives as long as the nodes that need its graph."""
+
+    def __init__(self, team: Team, worker: Worker) -> None:
+        team.count += 1
+        self.team = team
+        self.worker = worker
+        self.number = team.count
+        self.answer = 0  # the number of the request for the forward pass
+        self.found: list[Array | None] = []  # the gradient of each leaf so far
+
+    def output(self, ticket: Tensor) -> Any:
+        """What the module returned there."""
+        content, arrays = self.worker.hear(self.answer)
+        arrays = [array.copy() for array in arrays]
+
+        def made(sent: Received) -> Tensor:
+            array = arrays[sent.position]
+            if not sent.requires_grad:
+                return Tensor(array)
+            return apply(replica_output, ticket, call=self, index=sent.position, array=array)
+
+        return replaced(content, Received, made)
+
+    def walk_back(self, index: int, dz: Array) -> None:
+        """Send the replica back from one of its outputs, without waiting. One walk at a time, for a worker."""
+        walking = self.team.walking
+        if self.worker in walking:
+            walking[self.worker][0].arrive()
+        walking[self.worker] = self, self.worker.send(("walk_back", self.number, index, np.array(dz)))
+
+    def arrive(self) -> None:
+        """Wait for the end of the walk, and add what it found."""
+        _, request = self.team.walking.pop(self.worker)
+        there, arrays = self.worker.hear(request)
+        self.found = self.found or [None] * len(there)
+        for i, array in zip(np.flatnonzero(there), arrays, strict=True):
+            before = self.found[i]
+            self.found[i] = array.copy() if before is None else before + array
+
+    def gradients(self) -> tuple[Array | None, ...]:
+        """What all walks back have brought to each leaf."""
+        if self.team.walking.get(self.worker, (None,))[0] is self:
+            self.arrive()
+        found, self.found = self.found, []
+        return tuple(found)
+
+    def __del__(self) -> None:
+        self.team.forgotten.append(self.number)
+
+
+def replica(*leaves: Array, call: Call) -> tuple[Array, Callable[[Array], tuple[Array | None, ...]]]:
+    """z = 0: stands for the share of another process
+    dleaves = the gradients that came to its weights and inputs
+    """
+
+    def backward(dz):
+        return call.gradients()
+
+    return np.zeros(()), backward
+
+
+def replica_output(
+    ticket: Array, *, call: Call, index: int, array: Array
+) -> tuple[Array, Callable[[Array], tuple[Array]]]:
+    """z = an output of the share of another process
+    dticket = 0; dz goes to that process, which walks back from there
+    """
+
+    def backward(dz):
+        call.walk_back(index, dz)
+        return (np.zeros(()),)
+
+    return array, backward
+
+
+class Replica:
+    """The module in a worker, and what is kept there between forward and backward."""
+
+    def __init__(self, module: Module, weights: SharedMemory, places: list[Place]) -> None:
+        self.module = module
+        self.modules = list(module.modules())
+        self.parameters, self.buffers = list(module.parameters()), list(module.buffers())
+        self.learned = [p for p in self.parameters if p.requires_grad]
+        self.weights = weights.views(places)
+        self.ready = False
+        self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # of each call the outputs and the leaves
+
+    def serve(self, request: tuple[Any, ...]) -> tuple[Any, Sequence[Array]]:
+        """Answer a request: its first word is the method, the rest the arguments."""
+        if not self.ready:
+            for p, view in zip(self.parameters, self.weights, strict=False):
+                p._array, p.hooks = view, None  # hooks wait for the whole gradient, over there
+            self.ready = True
+        return getattr(self, request[0])(*request[1:])
+
+    def follow(self, news: dict[tuple[int, str], Any], forgotten: list[int]) -> tuple[None, Sequence[Array]]:
+        """Take over changed attributes, by the number of the module, and drop the graphs of forgotten calls."""
+        for (i, name), value in news.items():
+            vars(self.modules[i])[name] = replaced(value, Sent, lambda sent: Tensor(sent.array))
+        for number in forgotten:
+            self.graphs.pop(number, None)
+        return None, ()
+
+    def forward(self, number: int, modes: tuple[bool, str, tuple[int, int]], share: Any) -> tuple[Any, Sequence[Array]]:
+        """The module's output for a share of the batch, and whether each tensor of it wants a gradient."""
+        grad_enabled, dtype, randomness = modes
+        set_default_dtype(dtype)
+        default_generator.numpy = np.random.default_rng(randomness)
+        for buffer, array in zip(self.buffers, self.weights[len(self.parameters) :], strict=True):
+            buffer._array = array.copy()
+        args, kwargs = replaced(share, Sent, lambda sent: Tensor(sent.array, requires_grad=sent.requires_grad))
+        leaves = self.learned + [x for x in tensors_in((args, kwargs)) if x.requires_grad]
+        with set_grad_enabled(grad_enabled):
+            output = self.module(*args, **kwargs)
+        outputs = list(tensors_in(output))
+        if any(x.requires_grad for x in outputs):
+            self.graphs[number] = outputs, leaves
+        order = iter(range(len(outputs)))
+        content = replaced(output, Tensor, lambda x: Received(next(order), x.requires_grad))
+        return content, [x._array for x in outputs]
+
+    def walk_back(self, number: int, index: int, dz: Array) -> tuple[list[bool], Sequence[Array]]:
+        """Whether an output's gradient dz comes to each leaf, and what comes there."""
+        outputs, leaves = self.graphs[number]
+        found: dict[Tensor, Array] = {}
+
+        def receive(leaf: Tensor, dx: Array) -> None:
+            if leaf in found:
+                found[leaf] += dx
+            else:
+                found[leaf] = dx
+
+        root = outputs[index]
+        for _ in backward_steps([(root._node or root, dz)], retain_graph=True, receive=receive):
+            pass
+        return [leaf in found for leaf in leaves], [found[leaf] for leaf in leaves if leaf in found]
+
+
+# Values made of tensors, tuples, lists, dicts and plain things
+
+
+def rebuilt(like: Any, parts: list[Any]) -> Any:
+    """A tuple, named tuple or list of these parts."""
+    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
+
+
+def replaced(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """The value, with all of a kind in it changed."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: replaced(part, kind, change) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return rebuilt(value, [replaced(part, kind, change) for part in value])
+    return value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in a value, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(part)
+
+
+def packed(value: Any) -> Any:
+    """The value with arrays for tensors, to be sent to a replica."""
+    return replaced(value, Tensor, lambda x: Sent(x._array, x.requires_grad))

@@ -1,0 +1,366 @@
+"""A batch shared by worker processes: results of one process, whatever goes in, comes out or goes wrong."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import signal
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, threads, workers
+from minigrad.nn import functional as F
+from models.gpt import GPT, GPTConfig
+
+pytestmark = pytest.mark.skipif(not workers.possible, reason="workers are forked and share memory files: on Linux")
+Pair = namedtuple("Pair", "first second")
+
+
+@pytest.fixture
+def shared():
+    """Wraps a module, and ends its workers after the test."""
+    made = []
+
+    def wrap(module: nn.Module, count: int = 2, **words: object) -> nn.DataParallel:
+        made.append(nn.DataParallel(module, range(count), **words))
+        return made[-1]
+
+    yield wrap
+    for model in made:
+        model.close()
+
+
+@pytest.fixture
+def double():
+    mg.set_default_dtype(mg.float64)
+    yield
+    mg.set_default_dtype(mg.float32)
+
+
+def small_gpt(**words: object) -> GPT:
+    mg.manual_seed(0)
+    return GPT(GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8, **words)).double()
+
+
+def batch(rows: int) -> tuple[mg.Tensor, mg.Tensor]:
+    rng = np.random.default_rng(1)
+    return mg.tensor(rng.integers(0, 11, (rows, 8))), mg.tensor(rng.integers(0, 11, (rows, 8)))
+
+
+def gradients(module: nn.Module) -> dict[str, np.ndarray]:
+    found = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad()
+    return found
+
+
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys() and expected
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("rows", "count"), [(6, 2), (5, 2), (5, 3), (2, 4)])
+def test_outputs_and_gradients_are_those_of_one_process(shared, rows, count):
+    module = small_gpt()
+    model = shared(module, count)
+    x, y = batch(rows)
+    expected, _ = module(x)
+    F.cross_entropy(expected.view(-1, 11), y.view(-1)).backward()
+    alone = gradients(module)
+    for _ in range(2):  # the second time the workers are there already
+        logits, loss = model(x)
+        assert loss is None
+        np.testing.assert_allclose(logits.detach().numpy(), expected.detach().numpy(), atol=1e-12)
+        F.cross_entropy(logits.view(-1, 11), y.view(-1)).backward()
+        assert_equal(gradients(module), alone)
+
+
+def test_a_plain_loop_trains_as_in_one_process(shared):
+    x, y = batch(6)
+    curves, weights = [], []
+    for wrap in (lambda module: module, shared):
+        module = small_gpt()
+        model = wrap(module)
+        optimizer = mg.optim.AdamW(model.parameters(), lr=0.01)
+        losses = []
+        for _ in range(5):
+            loss = model(x, y)[1].mean()  # a mean per share
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            optimizer.step()
+            losses.append(loss.item())
+        curves.append(losses)
+        weights.append(module.state_dict())
+    np.testing.assert_allclose(*curves, rtol=1e-10)
+    for name, tensor in weights[0].items():
+        np.testing.assert_allclose(weights[1][name].numpy(), tensor.numpy(), atol=1e-8, err_msg=name)
+
+
+class Many(nn.Module):
+    """Takes and returns all kinds of things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.unused = nn.Linear(3, 3)
+        self.factor = 2.0
+
+    def forward(self, x, pair, *, scale=1.0, extra=None):
+        y = self.layer(x) * self.factor * scale
+        return {"y": y, "list": [y.sum(1), pair.second + 1], "pair": Pair(y.mean(), "word"), "none": extra}
+
+
+def test_structures_and_gradients_of_inputs(shared, double):
+    mg.manual_seed(0)
+    module = Many()
+    model = shared(module)
+    pair = Pair("text", mg.arange(5))
+    grads = []
+    for run in (module, model):
+        x = mg.tensor(np.arange(15.0).reshape(5, 3) / 10, requires_grad=True)
+        z = x * x  # so that it goes on behind the model
+        out = run(z, pair, scale=3)
+        assert out["pair"].second == "word" and out["none"] is None
+        assert out["list"][1].tolist() == [1, 2, 3, 4, 5] and not out["list"][1].requires_grad
+        (out["y"].pow(2).sum() + (out["list"][0] * mg.arange(5.0)).sum()).backward()  # two outputs of one call
+        grads.append({**gradients(module), "x": x.grad.numpy()})
+    assert out["pair"].first.shape == (2,)  # a number per share
+    assert_equal(grads[1], grads[0])
+    assert "unused.weight" not in grads[1]
+
+
+def test_several_calls_before_one_backward_and_several_backwards(shared):
+    module = small_gpt()
+    model = shared(module)
+    (x, _), (x2, _) = batch(4), batch(6)
+    (module(x)[0].pow(2).sum() + module(x2)[0].pow(2).sum() * 2).backward()
+    expected = gradients(module)
+    total = model(x)[0].pow(2).sum() + model(x2)[0].pow(2).sum() * 2
+    total.backward(retain_graph=True)
+    assert_equal(gradients(module), expected)
+    model(x)  # forgotten at once
+    total.backward()
+    assert_equal(gradients(module), expected)
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        total.backward()
+
+
+def test_changes_reach_the_workers(shared, double):
+    mg.manual_seed(0)
+    module = Many()
+    model = shared(module)
+    x, pair = mg.randn(4, 3), Pair(0, mg.arange(4))
+
+    def check() -> None:
+        expected = module(x, pair)["y"].detach().numpy()
+        np.testing.assert_allclose(model(x, pair)["y"].detach().numpy(), expected, atol=1e-12)
+
+    check()
+    module.factor = 5.0
+    check()
+    module.factor = mg.tensor(7.0)
+    check()
+    module.load_state_dict({name: -value for name, value in module.state_dict().items()})
+    check()
+    module.layer.weight.data = module.layer.weight.data * 2
+    check()
+    first = model.team.workers[0].pid
+    module.layer.bias.requires_grad_(False)
+    check()
+    model(x, pair)["y"].sum().backward()
+    assert gradients(module).keys() == {"layer.weight"}
+    module.layer = nn.Linear(3, 3, bias=False)
+    check()
+    module.layer.register_forward_hook(lambda module, args, output: output + 1)
+    check()
+    module.float()
+    assert model(x.float(), pair)["y"].dtype == mg.float32
+    assert model.team.workers[0].pid != first
+    with mg.no_grad():
+        assert not model(x.float(), pair)["y"].requires_grad
+
+
+def test_workers_without_a_share_learn_of_changes_too(shared, double):
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor, self.calls = 1.0, 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.factor
+
+    module = Counting()
+    model = shared(module, 3)
+    x = mg.ones(6)
+    model(x)
+    pids = [worker.pid for worker in model.team.workers]
+    module.factor = 2.0
+    assert model(x[:2]).tolist() == [2.0, 2.0]
+    assert model(x).tolist() == [2.0] * 6
+    assert module.calls == 3 and [worker.pid for worker in model.team.workers] == pids
+
+
+def test_hooks_of_parameters_see_the_whole_gradient_once(shared, double):
+    module = nn.Linear(3, 1)
+    seen = []
+    module.weight.register_hook(lambda grad: seen.append(grad.numpy().copy()))
+    x = mg.randn(6, 3)
+    module(x).sum().backward()
+    shared(module)(x).sum().backward()
+    assert len(seen) == 2
+    np.testing.assert_allclose(seen[1], seen[0], atol=1e-12)
+
+
+def test_dropout_differs_between_shares_and_repeats_with_the_seed(shared):
+    model = shared(nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5)))
+    x = mg.ones(4, 4)
+    drawn = []
+    for _ in range(2):
+        mg.manual_seed(3)
+        drawn.append([model(x).detach().numpy() for _ in range(2)])
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    zeros = (drawn[0][0][0] == 0, drawn[0][0][2] == 0, drawn[0][1][2] == 0)  # two shares, and two steps of one
+    assert len({z.tobytes() for z in zeros}) == 3
+    model.eval()
+    assert (model(x).detach().numpy() != 0).all()
+
+
+def test_running_means_are_those_of_the_first_share(shared, double):
+    module = nn.BatchNorm1d(2)
+    x = mg.tensor([[1.0, 2.0], [3.0, 6.0], [50.0, 60.0], [70.0, 80.0]])
+    model = shared(module)
+    model(x)
+    np.testing.assert_allclose(module.running_mean.numpy(), [0.2, 0.4])
+    model.eval()
+    expected = module.eval()(x).detach().numpy()
+    np.testing.assert_allclose(model(x).detach().numpy(), expected, atol=1e-12)
+
+
+class Fragile(nn.Module):
+    """Fails, or dies, in the worker: there a row is above zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.how = "raises"
+
+    def forward(self, x):
+        if (x > 0).any():
+            if self.how == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise KeyError("no such thing")
+        return self.layer(x)
+
+
+def test_errors_in_a_worker_come_out_and_the_next_call_works(shared):
+    module = Fragile()
+    model = shared(module)
+    good, bad = mg.zeros(2, 1), mg.tensor([[0.0], [1.0]])
+    with pytest.raises(KeyError, match="no such thing") as caught:
+        model(bad)
+    assert "in worker 1 of 1" in str(caught.value.__cause__) and "in forward" in str(caught.value.__cause__)
+    assert model(good).shape == (2, 1)
+    with pytest.raises(KeyError):
+        model(bad.flip(0))  # the share of this process: nobody waits for the worker's
+    pid = model.team.workers[0].pid
+    model(good).sum().backward()
+    assert model.team.workers[0].pid == pid
+    module.how = "dies"
+    with pytest.raises(workers.WorkerError, match="worker 1 of 1 was killed by SIGKILL; the next call"):
+        model(bad)
+    assert model(good).shape == (2, 1) and model.team.workers[0].pid != pid
+
+
+def test_workers_forget_graphs_and_end_with_the_model():
+    module = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1))
+    model = nn.DataParallel(module, range(2))
+    x = mg.ones(4096, 256)  # a graph holds 4 MB and more in the worker
+
+    def resident() -> int:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+    model(x)
+    pid = model.team.workers[0].pid
+    for _ in range(3):
+        model(x)
+    before = resident()
+    for _ in range(12):
+        model(x)
+    assert resident() - before < 20
+    del model
+    gc.collect()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_threads_are_given_back(shared, monkeypatch):
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    before = mg.get_num_threads()
+    mg.set_num_threads(2)
+    try:
+        if mg.get_num_threads() != 2:
+            pytest.skip("this BLAS does not let its threads be set")
+        first, second = shared(nn.Linear(2, 2)), shared(nn.Linear(2, 2))
+        first(mg.ones(2, 2))
+        second(mg.ones(2, 2))
+        assert mg.get_num_threads() == 1
+        first.close()
+        assert mg.get_num_threads() == 1
+        second.close()
+        assert mg.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        first(mg.ones(2, 2))
+        assert mg.get_num_threads() == 2
+    finally:
+        first.close()
+        mg.set_num_threads(before)
+    with pytest.raises(ValueError, match="positive integer, got 0"):
+        mg.set_num_threads(0)
+
+
+def test_who_is_not_helped_by_sharing_runs_alone(shared):
+    x, y = batch(4)
+    automatic = nn.DataParallel(small_gpt())
+    assert automatic(x, y)[1].shape == () and not automatic.team.workers
+    model = shared(small_gpt())
+    with mg.detect_anomaly():
+        assert model(x, y)[1].shape == ()
+    assert model(x[:1], y[:1])[1].shape == () and not model.team.workers
+    large = nn.DataParallel(nn.Linear(1000, 1000))
+    assert large.shares((mg.ones(100, 1000),), {}) == min(threads.cores(), 100)
+    assert large.shares((mg.ones(10, 1000),), {}) == 1
+
+
+def test_what_cannot_be_shared_is_refused(shared):
+    model = shared(small_gpt())
+    with pytest.raises(ValueError, match=r"cut along dim 0: the tensors given have \[3, 4\] rows"):
+        model(batch(4)[0], batch(3)[1])
+    with pytest.raises(ValueError, match="device_ids is empty"):
+        nn.DataParallel(nn.Linear(1, 1), [])
+
+    class Rows(nn.Module):
+        def forward(self, x):
+            return len(x)
+
+    assert shared(Rows())(mg.ones(4)) == 2
+    with pytest.raises(TypeError, match="must return tensors, or the same in all shares; here a int differs: 2, 1"):
+        shared(Rows())(mg.ones(3))
+
+
+def test_names_and_copies(shared):
+    model = shared(nn.Linear(2, 2))
+    assert list(model.state_dict()) == ["module.weight", "module.bias"]
+    x = mg.ones(4, 2)
+    model(x)
+    other = copy.deepcopy(model)
+    other.module.weight.data.fill_(0)
+    assert (model(x).detach().numpy() != other(x).detach().numpy()).any()
+    assert not np.shares_memory(model.module.weight.detach().numpy(), other.module.weight.detach().numpy())
+    other.close()
