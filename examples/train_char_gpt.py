@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--sample", type=natural_int, default=400, help="characters to sample at the start and the end")
     parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()
 
 
@@ -87,7 +88,7 @@ def main() -> int:
 
 def train(world: parallel.World) -> int:
     args = arguments()
-    settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", steps=1500)
+    settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", steps=1500, workers=None)
     text = load_text(settings["data"])
     if checkpoint is None:
         tokenizer = CharTokenizer.from_text(text)
@@ -117,6 +118,7 @@ def train(world: parallel.World) -> int:
         grad_clip=settings["grad_clip"],
         extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
         world=world,
+        workers=settings["workers"],
     )
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)

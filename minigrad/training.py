@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from minigrad.cli import fresh_path
 from minigrad.graph import no_grad
-from minigrad.nn import Module
+from minigrad.nn import DataParallel, Module
 from minigrad.nn.utils import clip_grad_norm_
 from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
@@ -92,6 +92,9 @@ class Trainer:
     ``loss_of(model, x, y)`` is the loss of one batch, x and y being (B, T) tensors of token ids. ``extra`` is plain
     data stored along in the checkpoint (config, vocabulary, settings).
 
+    ``workers`` processes share each batch on this machine (``nn.DataParallel``), None for one per core where a batch is
+    large enough. A share counts by its rows, so the loss must be a mean over rows that all count alike.
+
     With a ``world`` of several ranks (``minigrad.parallel``) each makes a Trainer and calls the same methods: all draw
     the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the files.
     """
@@ -107,6 +110,7 @@ class Trainer:
         grad_clip: float = 1.0,
         extra: dict[str, Any] | None = None,
         world: World | None = None,
+        workers: int | None = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -117,6 +121,9 @@ class Trainer:
         self.extra = extra or {}
         self.world = world or World()
         self.world.broadcast(model)
+        self.shared = None
+        if workers != 1 and self.world.size == 1:
+            self.shared = DataParallel(_LossOfRows(model, loss_of), None if workers is None else range(workers))
         self.step = 0
         self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
         self.losses: list[float] = []  # of every step
@@ -151,6 +158,10 @@ class Trainer:
         if len(set(steps := self.world.gather(self.step))) > 1:
             raise TrainingError(f"the ranks have read checkpoints of different steps, {steps}: give all the same file")
 
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        return self.loss_of(self.model, x, y) if self.shared is None else self.shared(x, y).sum() / len(x)
+
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
         before = self.batches.state_dict(), get_rng_state()
@@ -161,7 +172,7 @@ class Trainer:
         failure: Exception | None = None
         value = math.nan
         try:
-            loss = self.loss_of(self.model, Tensor(own_x), Tensor(own_y))
+            loss = self.loss(Tensor(own_x), Tensor(own_y))
             value = loss.item()
             if math.isfinite(value):
                 loss.backward()
@@ -212,7 +223,7 @@ class Trainer:
         self.model.eval()
         with no_grad():
             own = windows[self.world.rank :: self.world.size]
-            losses = [self.loss_of(self.model, Tensor(x), Tensor(y)).item() for x, y in own]
+            losses = [self.loss(Tensor(x), Tensor(y)).item() for x, y in own]
         self.model.train(was_training)
         return self.world.mean(losses)
 
@@ -311,6 +322,18 @@ class Trainer:
             writer.writerows(self.history)
             with atomic_write(curve) as file:
                 file.write(text.getvalue().encode("utf-8"))
+
+
+class _LossOfRows(Module):
+    """The mean loss of some rows, times their number: what can be added up over the shares of a batch."""
+
+    def __init__(self, model: Module, loss_of: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_of = loss_of
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.loss_of(self.model, x, y) * len(x)
 
 
 class _interrupts:

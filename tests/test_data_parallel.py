@@ -14,7 +14,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, threads, workers
+from minigrad.data import RandomBatches
 from minigrad.nn import functional as F
+from minigrad.training import Trainer
 from models.gpt import GPT, GPTConfig
 
 pytestmark = pytest.mark.skipif(not workers.possible, reason="workers are forked and share memory files: on Linux")
@@ -364,3 +366,36 @@ def test_names_and_copies(shared):
     assert (model(x).detach().numpy() != other(x).detach().numpy()).any()
     assert not np.shares_memory(model.module.weight.detach().numpy(), other.module.weight.detach().numpy())
     other.close()
+
+
+def trainer(count: int, dropout: float = 0.0) -> Trainer:
+    module = small_gpt(dropout=dropout)
+    batches = RandomBatches(np.random.default_rng(0).integers(0, 11, 200), 5, 8, mg.Generator().manual_seed(1))
+    optimizer = mg.optim.AdamW(module.parameters(), lr=0.01)
+    return Trainer(module, optimizer, None, batches, lambda model, x, y: model(x, y)[1], grad_clip=0.1, workers=count)
+
+
+def test_a_trainer_weighs_shares_by_their_rows(double):
+    alone, both = trainer(1), trainer(2)
+    windows = [batch(5)]
+    windows = [tuple(x.numpy() for x in pair) for pair in windows]
+    steps = [[t.train_step() for _ in range(4)] + [t.evaluate(windows)] for t in (alone, both)]
+    both.shared.close()
+    assert alone.shared is None
+    np.testing.assert_allclose(*(np.hstack(s) for s in steps), rtol=1e-9)
+    for name, tensor in alone.model.state_dict().items():
+        np.testing.assert_allclose(both.model.state_dict()[name].numpy(), tensor.numpy(), atol=1e-9, err_msg=name)
+
+
+def test_a_resumed_run_with_workers_is_the_same_bit_for_bit():
+    straight = trainer(2, dropout=0.2)
+    losses = [straight.train_step()[0] for _ in range(5)]
+    first = trainer(2, dropout=0.2)
+    for _ in range(2):
+        first.train_step()
+    saved = first.state_dict()
+    resumed = trainer(2, dropout=0.2)
+    resumed.load_state_dict(saved)
+    assert [resumed.train_step()[0] for _ in range(3)] == losses[2:]
+    for model in (straight, first, resumed):
+        model.shared.close()
