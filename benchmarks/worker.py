@@ -87,11 +87,15 @@ class Worker:
 
 
 def peak_mb() -> float | None:
-    """The most memory this process has had; getrusage alone would count what its parent had when it forked."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) / 1024
+    """The most memory this process and those it forked have had, pages they share counted for each.
+
+    getrusage alone would count what its parent had when it forked.
+    """
+    if Path("/proc/self/status").exists():
+        children = [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in ("self", *children)]
+        fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
+        return sum(int(field["VmHWM"].split()[0]) for field in fields) / 1024
     if resource is None:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)

@@ -41,6 +41,15 @@ KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 PEERS = [
     Peer("minigrad", "minigrad", "ours", "minigrad", variables={"MINIGRAD_PLAIN": ""}),
     Peer("plain", "minigrad, plain ops", "ours", "minigrad", variables={"MINIGRAD_PLAIN": "1"}, left_out=("full",)),
+    Peer("shared", "minigrad, a worker per core", "ours", "minigrad", variables={"SHARED": "1"}),
+    Peer("fast", "minigrad with numba", "ours", "numba", variables={"MINIGRAD_FAST": "1"}, left_out=("full",)),
+    Peer(
+        "fast-shared",
+        "minigrad with numba, a worker per core",
+        "ours",
+        "numba",
+        variables={"MINIGRAD_FAST": "1", "SHARED": "1"},
+    ),
     *by_threads(Peer("torch", "PyTorch eager", "pytorch", "torch")),
     Peer("torch-compiled", "PyTorch compiled", "pytorch_compiled", "torch", threads=CORES),
     Peer("jax", "JAX jit", "jax_jit", "jax", variables={"JAX_PLATFORMS": "cpu"}, left_out=("full",)),

@@ -1,7 +1,8 @@
-"""minigrad as its users run it: ``models/gpt.py`` and the plain loop."""
+"""minigrad as its users run it: ``models/gpt.py`` and the plain loop, with ``nn.DataParallel`` if SHARED=1 is set."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -23,10 +24,12 @@ def build(config: Config, weights: dict[str, np.ndarray]) -> GPT:
 
 def trainer(config: Config, weights: dict[str, np.ndarray]) -> Callable[[np.ndarray, np.ndarray], float]:
     model = build(config, weights)
+    shared = nn.DataParallel(model) if os.environ.get("SHARED") == "1" else model
     optimizer = optim.AdamW(model.parameters(), LEARNING_RATE, BETAS, EPS, DECAY)
 
     def step(ids: np.ndarray, targets: np.ndarray) -> float:
-        _, loss = model(mg.tensor(ids), mg.tensor(targets))
+        _, loss = shared(mg.tensor(ids), mg.tensor(targets))
+        loss = loss.mean()  # over the shares
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
