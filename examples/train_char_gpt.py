@@ -3,7 +3,7 @@
     python examples/train_char_gpt.py                      the Python language reference, about two minutes
     python examples/train_char_gpt.py --data my.txt        a text of yours
     python examples/train_char_gpt.py --resume runs/python-docs.npz
-    OMP_NUM_THREADS=1 mpiexec -n 4 python examples/train_char_gpt.py       each batch shared by four processes
+    mpiexec -n 4 python examples/train_char_gpt.py         each batch shared by four processes, on one machine or many
 
 Beside the checkpoint a run leaves its curve (.csv) and a page (.html) with curves, samples and attention over time.
 Ctrl-C ends the run after the step in hand and writes the checkpoint; --resume continues it exactly.

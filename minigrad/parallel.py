@@ -1,4 +1,7 @@
-"""One batch over several processes: each rank takes a share of it, and the gradients are averaged. One needs no MPI."""
+"""One batch over MPI ranks, on one machine or many: each takes a share, and the gradients are averaged. One needs no MPI.
+
+On the cores of one machine ``nn.DataParallel`` does the same without MPI.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from minigrad.graph import no_grad, note_write
 from minigrad.nn import Module
 from minigrad.random import default_generator, initial_seed
 from minigrad.tensor import Tensor
+from minigrad.threads import chosen_by_user, cores, set_num_threads
 
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")  # an MPI launcher sets one of them
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -182,6 +186,6 @@ def world() -> World:
     if communicator.size == 1:
         return World()
     beside = communicator.Split_type(_mpi().COMM_TYPE_SHARED).size  # ranks on this host
-    if communicator.rank == 0 and beside > 1 and "OMP_NUM_THREADS" not in os.environ:
-        print(f"{beside} ranks fight for the cores here: start with OMP_NUM_THREADS=1 mpiexec ...", file=sys.stderr)
+    if beside > 1 and not chosen_by_user():  # or their matrix products would fight for the cores
+        set_num_threads(min(cores(), max(1, (os.cpu_count() or 1) // beside)))
     return World(communicator)
