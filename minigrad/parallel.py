@@ -1,6 +1,6 @@
-"""One batch over MPI ranks, on one machine or many: each takes a share, and the gradients are averaged. One needs no MPI.
+"""One batch over MPI ranks, each with a share of it, gradients averaged. One process alone needs no MPI.
 
-On the cores of one machine ``nn.DataParallel`` does the same without MPI.
+Ranks are for several machines; on the cores of one, ``nn.DataParallel`` does the same without MPI.
 """
 
 from __future__ import annotations

@@ -20,12 +20,20 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigrad.ops import Array
+from minigrad.threads import single_threads
 
 Place = tuple[str, tuple[int, ...], int]  # dtype, shape, and where in the shared memory an array begins
 Serve = Callable[[Any], tuple[Any, Sequence[Array]]]
 ALIGNMENT = 64  # bytes: a line of the cache
 
-possible = hasattr(os, "memfd_create") and hasattr(os, "fork")  # on Linux
+
+class _Here:
+    is_worker = False
+
+
+def possible() -> bool:
+    """Whether this process can have workers: on Linux, and it is none itself."""
+    return hasattr(os, "memfd_create") and hasattr(os, "fork") and not _Here.is_worker
 
 
 class WorkerError(RuntimeError):
@@ -70,31 +78,36 @@ class Worker:
     """A forked copy of this process that answers requests with what ``serve(request)`` returns there, one by one.
 
     ``send`` gives a request its number, and ``hear`` waits for the answer to a number: anything that can be pickled,
-    and arrays.
+    and arrays. As long as there is a worker, a matrix product takes one thread: the other cores are taken.
     """
 
     def __init__(self, serve: Serve, name: str) -> None:
         self.name = name
         self._number = 0
+        self._owner = os.getpid()
         self._memory = SharedMemory()  # for the arrays of the latest answer
         requests, to_worker = os.pipe()
         from_worker, answers = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()  # or what waits there would be printed twice
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads: BLAS's, which are prepared
-            self.pid = os.fork()
+        self._to, self._from = os.fdopen(to_worker, "wb"), os.fdopen(from_worker, "rb")
+        single_threads.begin()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads: BLAS's, which know forks
+                self.pid = os.fork()
+        except OSError as error:
+            single_threads.end()
+            raise WorkerError(f"{name} cannot be started: {error.strerror}") from error
         if self.pid == 0:
-            os.close(to_worker)
-            os.close(from_worker)
             self._work(serve, requests, answers)
         os.close(requests)
         os.close(answers)
-        self._to, self._from = os.fdopen(to_worker, "wb"), os.fdopen(from_worker, "rb")
 
     def send(self, request: Any) -> int:
         """Ask for something; returns the number of the request."""
+        self._check_open()
         self._number += 1
         message = pickle.dumps((self._number, request), protocol=5)  # before anything is sent: not all can be pickled
         with self._talking():
@@ -107,6 +120,7 @@ class Worker:
 
         The arrays are those of the shared memory, which the next answer overwrites.
         """
+        self._check_open()
         answered = 0
         while answered < number:
             with self._talking():
@@ -127,13 +141,17 @@ class Worker:
             self.close()
             raise
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise WorkerError(f"{self.name} was ended before it could answer: run the forward pass again")
+
     @property
     def closed(self) -> bool:
         return self._to.closed
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""
-        if not self.closed:
+        if not self.closed and os.getpid() == self._owner:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self._end()
@@ -143,6 +161,7 @@ class Worker:
         for pipe in (self._to, self._from):
             with contextlib.suppress(OSError):
                 pipe.close()
+        single_threads.end()
         try:
             code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         except ChildProcessError:  # somebody else has waited for it
@@ -153,6 +172,8 @@ class Worker:
         """What the worker does, until this process closes the pipe or ends."""
         status = 1
         try:
+            _Here.is_worker = True
+            self._to.close()  # else it would never see the end of its own requests
             for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a terminal, or of a job:
                 signal.signal(number, signal.SIG_IGN)  # the first process decides
             with os.fdopen(requests, "rb") as inbox, os.fdopen(answers, "wb") as outbox:

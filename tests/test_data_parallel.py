@@ -19,7 +19,7 @@ from minigrad.nn import functional as F
 from minigrad.training import Trainer
 from models.gpt import GPT, GPTConfig
 
-pytestmark = pytest.mark.skipif(not workers.possible, reason="workers are forked and share memory files: on Linux")
+pytestmark = pytest.mark.skipif(not workers.possible(), reason="workers are forked and share memory files: on Linux")
 Pair = namedtuple("Pair", "first second")
 
 
@@ -153,6 +153,13 @@ def test_several_calls_before_one_backward_and_several_backwards(shared):
         total.backward()
 
 
+class Unsendable(float):
+    """A number that cannot be pickled."""
+
+    def __reduce__(self):
+        raise TypeError("not to be sent")
+
+
 def test_changes_reach_the_workers(shared, double):
     mg.manual_seed(0)
     module = Many()
@@ -177,6 +184,8 @@ def test_changes_reach_the_workers(shared, double):
     check()
     model(x, pair)["y"].sum().backward()
     assert gradients(module).keys() == {"layer.weight"}
+    module.factor = Unsendable()
+    check()
     module.layer = nn.Linear(3, 3, bias=False)
     check()
     module.layer.register_forward_hook(lambda module, args, output: output + 1)
@@ -278,6 +287,27 @@ def test_errors_in_a_worker_come_out_and_the_next_call_works(shared):
     with pytest.raises(workers.WorkerError, match="worker 1 of 1 was killed by SIGKILL; the next call"):
         model(bad)
     assert model(good).shape == (2, 1) and model.team.workers[0].pid != pid
+
+
+def test_a_backward_whose_worker_is_gone_says_what_to_do(shared):
+    model = shared(nn.Linear(2, 2))
+    out = model(mg.ones(4, 2))
+    model.close()
+    with pytest.raises(workers.WorkerError, match="worker 1 of 1 was ended before it could answer: run the forward"):
+        out.sum().backward()
+
+
+def test_a_worker_has_no_workers_of_its_own(shared):
+    class Asks(nn.Module):
+        def forward(self, x):
+            return x + workers.possible()
+
+    assert shared(nn.DataParallel(Asks(), range(2)))(mg.zeros(4)).tolist() == [
+        1,
+        0,
+        0,
+        0,
+    ]  # the outer worker shares with nobody
 
 
 def test_workers_forget_graphs_and_end_with_the_model():

@@ -57,7 +57,7 @@ class DataParallel(Module):
         """In how many a call with these arguments is shared."""
         watched = state.observer or state.step_observer or state.walker
         tensors = [x for x in tensors_in((inputs, kwargs)) if x.ndim]
-        if not possible or watched or not tensors:
+        if not possible() or watched or not tensors:
             return 1
         rows = {x.shape[self.dim] for x in tensors}
         if len(rows) > 1:

@@ -8,6 +8,7 @@ back comes to it first, and sends the other on its own walk.
 from __future__ import annotations
 
 import functools
+import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ from minigrad.nn.module import Module
 from minigrad.ops import Array
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor, apply, get_default_dtype, set_default_dtype
-from minigrad.threads import single_threads
 from minigrad.workers import Place, SharedMemory, Worker
 
 Structure = list[tuple[Any, ...]]  # what a replica must have in common with the module, to be compared by identity
@@ -59,11 +59,8 @@ class Team:
         tensors = [*self.module.parameters(), *self.module.buffers()]
         structure: Structure = [(m, len(m._hooks), len(m._pre_hooks)) for m in modules]
         structure += [(t, t.shape, t.dtype, t.requires_grad) for t in tensors]
-        if (
-            len(self.workers) < len(shares)
-            or any(worker.closed for worker in self.workers)
-            or (not _same(structure, self.structure))
-        ):
+        gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
+        if gone or not _same(structure, self.structure):
             self.restart(len(shares), structure, tensors)
         news = {
             (i, name): packed(value)
@@ -72,8 +69,15 @@ class Team:
             if (name not in known or known[name] is not value) and name != "_paths"
         }
         if news or self.forgotten:
-            for worker in self.workers:
-                worker.send(("follow", news, self.forgotten))
+            try:
+                for worker in self.workers:
+                    worker.send(("follow", news, self.forgotten))
+            except (
+                pickle.PicklingError,
+                AttributeError,
+                TypeError,
+            ):  # something new that only forks along
+                self.restart(len(shares), structure, tensors)
             self.forgotten = []
         for array, t in zip(self.weights, tensors, strict=True):
             array[...] = t._array
@@ -89,16 +93,17 @@ class Team:
         return [functools.partial(call.output, ticket) for call, ticket in started]
 
     def restart(self, count: int, structure: Structure, tensors: list[Tensor]) -> None:
-        """Fork the workers anew, from the module as it is now."""
+        """Fork at least so many workers anew, from the module as it is now."""
+        count = max(count, len(self.workers))
         self.close()
         memory = SharedMemory()
         places = memory.write([t._array for t in tensors])
         self.weights = memory.views(places)
         self.structure = structure
         self.note_attributes()
-        single_threads.begin()
         serve = Replica(self.module, memory, places).serve
-        self.workers += [Worker(serve, f"worker {i} of {count}") for i in range(1, count + 1)]
+        for i in range(1, count + 1):
+            self.workers.append(Worker(serve, f"worker {i} of {count}"))
 
     def note_attributes(self) -> None:
         """Take what the modules' attributes are now for known: ``forward`` changed them, here as there."""
@@ -111,11 +116,9 @@ class Team:
 
 
 def _end(workers: list[Worker]) -> None:
-    if workers:
-        for worker in workers:
-            worker.close()
-        workers.clear()
-        single_threads.end()
+    for worker in workers:
+        worker.close()
+    workers.clear()
 
 
 def _same(structure: Structure, other: Structure) -> bool:
