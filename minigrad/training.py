@@ -30,6 +30,7 @@ from minigrad.serialization import atomic_write, load, save
 from minigrad.tensor import Tensor
 
 COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")
+OF_A_SESSION = ("save_every", "sample", "beams")  # settings that the training does not depend on
 
 
 class TrainingError(RuntimeError):
@@ -58,7 +59,8 @@ def open_run(
     ``args`` has ``out`` and ``resume``; the rest are settings. A new run (no checkpoint) goes to ``out``, or to
     runs/``name``.npz, or -2, -3, ...: nothing is overwritten. A resumed one has the settings it was started with. The
     settings named in ``defaults`` may be None in ``args``: then they are the default, or what the run had. Raises
-    ValueError for a checkpoint of another script, and for a path that is taken or does not end in .npz.
+    ValueError for a checkpoint of another script, for a setting that a resumed run cannot change, and for a path that
+    is taken or does not end in .npz.
     """
     given = {key: value for key, value in vars(args).items() if key not in ("out", "resume")}
     checkpoint = None
@@ -68,6 +70,12 @@ def open_run(
             raise ValueError(f"{args.resume} is not a checkpoint of this script")
         settings = dict(checkpoint["settings"])
         out = args.resume
+        typed = {word.partition("=")[0].replace("-", "_") for word in sys.argv[1:]}
+        fixed = [key for key in settings if f"__{key}" in typed and key not in (*defaults, *OF_A_SESSION)]
+        for key in fixed:
+            if given[key] != settings[key]:
+                option = f"--{key.replace('_', '-')}"
+                raise ValueError(f"{out} was started with {option} {settings[key]}, and goes on so: leave {option} out")
     else:
         settings = given | defaults
         out = args.out or fresh_path(Path("runs") / f"{name}.npz")

@@ -155,6 +155,14 @@ def test_a_resumed_run_that_is_done_says_so(finished):
     assert "is at step 20 already" in run.stdout
 
 
+def test_a_resumed_run_keeps_its_settings(finished):
+    out, _ = finished
+    run = script("train_char_gpt.py", "--resume", out, "--lr=0.5", "--save-every", 1)
+    assert run.returncode == 2
+    assert run.stderr == f"error: {out} was started with --lr 0.001, and goes on so: leave --lr out\n"
+    assert script("train_char_gpt.py", "--resume", out, "--lr=0.001", "--steps", 20, "--sample", 0).returncode == 0
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_training():
     if not Path("/proc/self").is_dir():
         pytest.skip("there is no folder here that nobody can write to")
