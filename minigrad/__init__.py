@@ -21,6 +21,7 @@ from minigrad.random import (
     seed,
     set_rng_state,
 )
+from minigrad.recording import trace
 from minigrad.serialization import CheckpointError, from_torch, load, save
 from minigrad.tensor import Device as device
 from minigrad.tensor import (
@@ -49,7 +50,6 @@ from minigrad.tensor import int32 as int
 from minigrad.tensor import int64 as long
 from minigrad.tools import attention, graph, step
 from minigrad.torch_names import as_torch
-from minigrad.trace import trace
 
 __version__ = "0.1.0"
 

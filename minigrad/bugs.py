@@ -15,7 +15,7 @@ from minigrad import ops
 from minigrad.graph import unbroadcast
 from minigrad.ops import Array, Backward, Op
 from minigrad.ops.registry import CHOSEN
-from minigrad.trace import Contribution, OpRecord, Recorder, StepRecord, summarize
+from minigrad.recording import Contribution, OpRecord, Recorder, StepRecord, summarize
 
 BUGS = {
     "overwrite": "a gradient replaces the one that arrived before, instead of being added to it",

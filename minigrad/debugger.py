@@ -18,11 +18,11 @@ from minigrad.bugs import BUGS, with_bug
 from minigrad.checks.texts import inside
 from minigrad.graph import Step, state
 from minigrad.ops import Array
+from minigrad.recording import Contribution, Recorder, Summary, trace
 from minigrad.script import run_script, script_arguments
 from minigrad.serialization import atomic_write
 from minigrad.stepping import Breakpoint, Stepper
 from minigrad.tensor import Tensor
-from minigrad.trace import Contribution, Recorder, Summary, trace
 from minigrad.viz.graph import Graph
 from minigrad.viz.stepper import LIMIT, stepper_page
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.graph import Step, unbroadcast
 from minigrad.ops import Array
-from minigrad.trace import Recorder, StepRecord, Summary
+from minigrad.recording import Recorder, StepRecord, Summary
 
 VERIFIED = 64  # elements of one input that ``verify`` compares, chosen by a fixed seed where there are more
 

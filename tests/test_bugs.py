@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad.bugs import BUGS, Replay, with_bug
 from minigrad.nn import functional as F
 from minigrad.optim import SGD
-from minigrad.trace import trace
+from minigrad.recording import trace
 from minigrad.viz import paths
 from models.gpt import GPT, GPTConfig
 

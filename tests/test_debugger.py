@@ -19,8 +19,8 @@ import pytest
 import minigrad as mg
 from minigrad.debugger import Debugger, Quit, Terminal, step
 from minigrad.graph import state
+from minigrad.recording import trace
 from minigrad.stepping import Breakpoint, Stepper
-from minigrad.trace import trace
 from models.gpt import GPT, GPTConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
-from minigrad.trace import trace
+from minigrad.recording import trace
 from minigrad.viz import dot as dot_file
 from minigrad.viz.dot import layout, to_dot, to_svg
 from minigrad.viz.graph import Graph, graph

@@ -26,7 +26,7 @@ FLOORS = (  # bottom to top
     {"data"},
     {"parallel"},
     {"training"},
-    {"trace"},
+    {"recording"},
     {"bugs", "stepping"},
     {"viz", "check", "torch_names"},
     {"debugger", "run"},

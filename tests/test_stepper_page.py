@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.trace import trace
+from minigrad.recording import trace
 from minigrad.viz import stepper
 from minigrad.viz.stepper import LIMIT, layout, stepper_page
 from models.gpt import GPT, GPTConfig

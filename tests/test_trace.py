@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
-from minigrad.trace import Summary, Trace, summarize, trace
+from minigrad.recording import Summary, Trace, summarize, trace
 from models.gpt import GPT, GPTConfig
 
 

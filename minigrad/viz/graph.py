@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from minigrad.nn import Module
+from minigrad.recording import Trace
 from minigrad.serialization import atomic_write
 from minigrad.tensor import Tensor
-from minigrad.trace import Trace
 from minigrad.viz.dot import kinds_of, layout, printable, to_dot, to_svg, with_legend
 from minigrad.viz.html import page
 from minigrad.viz.living import record_of

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from minigrad.cli import natural_int, positive_int
 from minigrad.graph import Array, Step, state
+from minigrad.recording import trace
 from minigrad.script import run_script, script_arguments
 from minigrad.tensor import Tensor
-from minigrad.trace import trace
 from minigrad.viz.graph import ENDINGS, LEVELS, Graph
 
 

@@ -12,8 +12,8 @@ from minigrad.checks.texts import operand_names
 from minigrad.graph import Array, Node, nodes_behind, saved_arrays
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Op
+from minigrad.recording import OpRecord, Summary, TensorRecord, Trace, summarize
 from minigrad.tensor import Tensor
-from minigrad.trace import OpRecord, Summary, TensorRecord, Trace, summarize
 from minigrad.viz.picture import Record
 
 

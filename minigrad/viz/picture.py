@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.trace import OpRecord, Summary, TensorRecord, Trace
+from minigrad.recording import OpRecord, Summary, TensorRecord, Trace
 
 SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "^", "neg": "−"}  # noqa: RUF001
 SHAPE_OPS = {"reshape", "permute", "transpose", "squeeze", "unsqueeze", "expand"}  # the same numbers in another order

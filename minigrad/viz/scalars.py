@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.trace import OpRecord
+from minigrad.recording import OpRecord
 from minigrad.viz.picture import (
     SHAPE_OPS,
     SYMBOLS,

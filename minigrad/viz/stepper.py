@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.bugs import BUGS, BugReport, Replay, with_bug
 from minigrad.checks.texts import operand_names
 from minigrad.ops import OPS
-from minigrad.trace import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
 from minigrad.viz import mathml, paths
 from minigrad.viz.html import page
 
