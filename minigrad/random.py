@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start a stream that nobody has chosen, and return its seed."""
-        return self.manual_seed(secrets.randbits(63)).initial_seed()
+        return self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1).initial_seed()
 
     def initial_seed(self) -> int:
         return self._seed
