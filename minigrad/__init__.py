@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from numpy import dtype, finfo, iinfo
 
-from minigrad import autograd, fast, functions, hardware, linalg, nn, ops, optim, random, testing, torch_names, utils
-from minigrad.autograd import Function, detect_anomaly
+from minigrad import fast, functions, hardware, linalg, nn, ops, optim, random, testing
 from minigrad.functions import *  # noqa: F403
 from minigrad.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.hardware import *  # noqa: F403
@@ -21,8 +20,6 @@ from minigrad.random import (
     seed,
     set_rng_state,
 )
-from minigrad.recording import trace
-from minigrad.serialization import CheckpointError, from_torch, load, save
 from minigrad.tensor import Device as device
 from minigrad.tensor import (
     Tensor,
@@ -48,8 +45,33 @@ from minigrad.tensor import float64 as double
 from minigrad.tensor import int16 as short
 from minigrad.tensor import int32 as int
 from minigrad.tensor import int64 as long
-from minigrad.tools import attention, graph, step
-from minigrad.torch_names import as_torch
+from minigrad.tools import later
+
+if TYPE_CHECKING:
+    from minigrad import autograd, utils
+    from minigrad.autograd import Function, detect_anomaly
+    from minigrad.debugger import step
+    from minigrad.recording import trace
+    from minigrad.serialization import CheckpointError, from_torch, load, save
+    from minigrad.torch_names import as_torch
+    from minigrad.viz.attention import attention
+    from minigrad.viz.graph import graph
+
+_LATER = {  # what a training loop does without, and where it is: loaded when it is first used
+    "CheckpointError": "minigrad.serialization",
+    "Function": "minigrad.autograd",
+    "as_torch": "minigrad.torch_names",
+    "attention": "minigrad.viz.attention",
+    "autograd": "minigrad.autograd",
+    "detect_anomaly": "minigrad.autograd",
+    "from_torch": "minigrad.serialization",
+    "graph": "minigrad.viz.graph",
+    "load": "minigrad.serialization",
+    "save": "minigrad.serialization",
+    "step": "minigrad.debugger",
+    "trace": "minigrad.recording",
+    "utils": "minigrad.utils",
+}
 
 __version__ = "0.1.0"
 
@@ -69,4 +91,4 @@ __all__ = [
 keep_freed_memory()
 
 if not TYPE_CHECKING:  # a type checker is to go on finding names that are not there
-    __getattr__ = torch_names.getattr_of(__name__, __all__)
+    __getattr__, __dir__ = later(globals(), _LATER)

@@ -1,32 +1,29 @@
-"""The tools for looking, loaded when they are first called, so that importing minigrad stays quick."""
+"""Names of a package that are loaded when they are first used, so that importing it stays quick."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def graph(root: Any, level: str | None = None, **options: Any) -> Any:
-    """The picture of how a tensor was made, or of a recorded run; Jupyter shows it, ``.save(path)`` writes it.
+def later(package: dict[str, Any], names: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` for a package, given by its ``globals()``: names -> the modules that hold them.
 
-    ``level``: "module", "op" or "scalar"; ``model=`` gives parameters their names. See ``minigrad.viz.graph.graph``.
+    A name whose module is the package's own part of that name is the module. Of any other name that is not there, the
+    error says what to use instead.
     """
-    options.setdefault("variables", sys._getframe(1).f_locals)
-    return import_module("minigrad.viz.graph").graph(root, level, **options)
+    here = package["__name__"]
+    for name in names:
+        package.pop(name, None)  # the package's own part of that name, which the name hides
 
+    def __getattr__(name: str) -> Any:
+        if name in names:
+            module = import_module(names[name])
+            package[name] = module if names[name] == f"{here}.{name}" else getattr(module, name)
+            return package[name]
+        if name.startswith("__"):
+            raise AttributeError(f"module {here!r} has no attribute {name!r}")
+        raise AttributeError(import_module("minigrad.torch_names").missing(here, name, package["__all__"]))
 
-def attention(model: Any, text: Any, path: Any = None, **options: Any) -> Any:
-    """Run a model on a text and look into its attention; with a path, also write the page there.
-
-    ``tokenizer=`` spells the text, ``loss=`` says what dL/dA is of. See ``minigrad.viz.attention.attention``.
-    """
-    return import_module("minigrad.viz.attention").attention(model, text, path, **options)
-
-
-def step(loss: Any, gradient: Any = None) -> None:
-    """Walk back from a tensor step by step in the terminal; stands in place of ``loss.backward()``.
-
-    See ``minigrad.debugger.step``.
-    """
-    import_module("minigrad.debugger").step(loss, gradient)
+    return __getattr__, lambda: sorted({*package, *names})

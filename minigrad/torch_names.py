@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -176,14 +176,3 @@ class as_torch:
 
     def __exit__(self, *_: object) -> None:
         self.undo()
-
-
-def getattr_of(module: str, names: Sequence[str]) -> Any:
-    """A ``__getattr__`` for a package: of a name that is not there it says what to use instead."""
-
-    def __getattr__(name: str) -> NoReturn:
-        if name.startswith("__"):
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        raise AttributeError(missing(module, name, names))
-
-    return __getattr__

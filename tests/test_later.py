@@ -1,0 +1,57 @@
+"""Names that are loaded when they are first used: quick to import, and no different from others to who uses them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minigrad as mg
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = mg._LATER
+LOOKED_UP = """
+import sys
+from importlib import import_module
+import minigrad
+from minigrad import _LATER
+print(*sorted(set(_LATER.values()) & set(sys.modules)), sep=",")
+print(*sorted({*_LATER} - {*dir(minigrad)}), sep=",")
+for module in _LATER.values() if sys.argv[1] == "modules first" else ():
+    import_module(module)
+for name, module in _LATER.items():
+    exec(f"from minigrad import {name} as found")
+    there = import_module(module)
+    assert found is getattr(minigrad, name) is (there if module == f"minigrad.{name}" else getattr(there, name)), name
+assert {"DataLoader"} <= {*dir(minigrad.utils.data)} and minigrad.autograd.gradcheck and minigrad.nn.functional.gelu
+"""
+
+
+@pytest.mark.parametrize("order", ["names first", "modules first"])
+def test_names_are_what_their_modules_hold_and_come_late(order):
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_UP, order], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, not_listed = done.stdout.splitlines()
+    assert loaded == "" and not_listed == ""
+
+
+def test_type_checkers_are_told_of_the_same_names():
+    tree = ast.parse((ROOT / "minigrad" / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    told = {alias.name: line.module for line in block.body for alias in line.names}
+    assert {name: f"minigrad.{name}" if module == "minigrad" else module for name, module in told.items()} == NAMES
+    assert {*NAMES} <= {*mg.__all__}
+
+
+def test_a_name_that_is_nowhere():
+    with pytest.raises(AttributeError, match=r"minigrad\.sav is not covered.*use minigrad\.save"):
+        mg.sav  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'minigrad' has no attribute '__wrapped__'"):
+        mg.__wrapped__  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        from minigrad import nothing  # noqa: F401
