@@ -211,9 +211,12 @@ cat, stack = _with_numpy_names(cat), _with_numpy_names(stack)
 concat = concatenate = cat
 
 
-def _joined(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+def _joined(tensors: Sequence[Tensor], name: str) -> Sequence[Tensor]:
+    """The tensors at the dtype they have together."""
     if len(tensors) == 0:
         raise ValueError(f"{name} needs at least one tensor")
+    if len({t.dtype for t in tensors}) == 1:
+        return tensors
     dtype = tensors[0].dtype
     for t in tensors[1:]:
         dtype = result_type(Tensor(np.empty((1,), dtype)), t)
