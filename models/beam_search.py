@@ -6,7 +6,6 @@ import math
 
 import minigrad as mg
 from minigrad.nn import functional as F
-from models.blocks import Cache
 from models.t5 import T5
 
 
@@ -30,7 +29,7 @@ def beam_search(
     B, V, pad = source.shape[0], model.config.vocab_size, model.config.pad
     memory, padding = model.encode(source)
     rows = mg.arange(B * beams) // beams  # each source as often as there are beams
-    memory, padding = reordered(memory, rows), padding[rows]
+    memory, padding = [(key[rows], value[rows]) for key, value in memory], padding[rows]
     ids = mg.full((B * beams, 1), pad, dtype=mg.long)
     total = mg.full((B, beams), -math.inf, dtype=mg.float64)  # log P of each beam
     total[:, 0] = 0.0  # all beams are alike at first: only one counts
@@ -38,9 +37,9 @@ def beam_search(
     done = mg.zeros(B, beams, dtype=mg.bool)
     only_pad = mg.full((V,), -math.inf)
     only_pad[pad] = 0.0  # a finished answer goes on as it is
-    cache: Cache = []
+    caches = model.new_caches()
     for _ in range(max_new_tokens):
-        logits = model.decode(ids[:, -1:], memory, padding, cache)[:, -1]  # (B * K, V)
+        logits = model.decode(ids[:, -1:], memory, padding, caches)[:, -1]  # (B * K, V)
         new = F.log_softmax(logits, dim=-1).view(B, beams, V)
         new = mg.where(done.unsqueeze(-1), only_pad, new) + total.unsqueeze(-1)  # (B, K, V)
         length = length + (~done).to(mg.float64)
@@ -52,14 +51,10 @@ def beam_search(
         done = done.gather(1, beam) | (token == model.config.end)
         rows = (mg.arange(B).unsqueeze(1) * beams + beam).view(-1)  # which beam each one continues
         ids = mg.cat([ids[rows], token.view(-1, 1)], dim=1)
-        cache[:] = reordered(cache, rows)
+        for cache in caches:
+            cache.reorder(rows)
         if done.all():
             break
     model.train(was_training)
     score = total / ((5 + length) / 6) ** alpha  # best first, as topk left them
     return ids.view(B, beams, -1)[:, 0, 1:], score[:, 0]
-
-
-def reordered(cache: Cache, rows: mg.Tensor) -> Cache:
-    """The same keys and values for other rows of the batch."""
-    return [(key[rows], value[rows]) for key, value in cache]

@@ -84,7 +84,28 @@ class Positions(nn.Module):
 
 
 KeysAndValues = tuple[mg.Tensor, mg.Tensor]  # (B, H, S, D) each
-Cache = list[KeysAndValues]  # per layer, of all tokens so far
+
+
+class Cache:
+    """The keys and values of all tokens so far, of one layer: written down once, so that no token is computed again."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size  # the longest sequence, in tokens
+        self.length = 0
+
+    def append(self, key: mg.Tensor, value: mg.Tensor) -> KeysAndValues:
+        """Add those of the next T tokens (B, H, T, D); returns those of all so far (B, H, length, D)."""
+        if self.length == 0:
+            B, H, _, D = key.shape
+            self.keys, self.values = key.new_zeros(B, H, self.size, D), key.new_zeros(B, H, self.size, D)
+        past, self.length = self.length, self.length + key.shape[2]
+        self.keys[:, :, past : self.length] = key
+        self.values[:, :, past : self.length] = value
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def reorder(self, rows: mg.Tensor) -> None:
+        """Go on with these rows of the batch: in beam search some are dropped, and others go on in several ways."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class Attention(nn.Module):
@@ -115,23 +136,18 @@ class Attention(nn.Module):
         padding: mg.Tensor | None = None,
         bias: mg.Tensor | None = None,
         cache: Cache | None = None,
-        layer: int = 0,
     ) -> mg.Tensor:
         """padding (B, S): True where a key is to be ignored; bias (H, T, S) is added to the scores.
 
-        With a cache, x follows the tokens whose keys and values the cache holds for this layer, and is added to it.
+        With a cache, x follows the tokens whose keys and values the cache holds, and is added to it.
         """
         B, T, C = x.shape
         query = self.split_heads(self.query(x))  # (B, H, T, D)
         key, value = self.keys_and_values(x) if memory is None else memory  # (B, H, S, D)
-        past = cache[layer][0].shape[2] if cache is not None and layer < len(cache) else 0
         if self.rotary is not None:
-            query, key = self.rotary(query, key, past)
+            query, key = self.rotary(query, key, 0 if cache is None else cache.length)
         if cache is not None:
-            if past:
-                key = mg.cat([cache[layer][0], key], dim=2)  # (B, H, S, D), S = past + T
-                value = mg.cat([cache[layer][1], value], dim=2)
-            cache[layer : layer + 1] = [(key, value)]
+            key, value = cache.append(key, value)  # (B, H, S, D), S = past + T
         if self.efficient is None:
             out = self.attend(query, key, value, padding, bias)  # (B, H, T, D)
         else:
@@ -149,9 +165,10 @@ class Attention(nn.Module):
     ) -> mg.Tensor:
         """softmax(query @ keyᵀ / √D + bias) @ value, over the allowed keys: -> (B, H, T, D)."""
         T, S = query.shape[2], key.shape[2]
+        causal = self.causal and T > 1  # the last token sees all there is
         plain = T == S and padding is None and bias is None
         allowed = None
-        if self.causal and not plain:
+        if causal and not plain:
             allowed = mg.ones(T, S, dtype=mg.bool).tril(S - T)  # query t stands at position S - T + t
         if padding is not None:
             keep = ~padding.reshape(-1, 1, 1, S)
@@ -160,7 +177,7 @@ class Attention(nn.Module):
         if bias is not None:
             mask = bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=self.causal and plain)
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal and plain)
 
     def keys_and_values(self, x: mg.Tensor) -> KeysAndValues:
         """What the tokens of x (B, S, C) offer: the memory for cross-attention, made once however often it is read."""

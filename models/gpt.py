@@ -31,10 +31,8 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = FeedForward(config, nn.GELU(approximate="tanh"))
 
-    def forward(
-        self, x: mg.Tensor, bias: mg.Tensor | None = None, cache: Cache | None = None, layer: int = 0
-    ) -> mg.Tensor:
-        x = x + self.attention(self.attention_norm(x), bias=bias, cache=cache, layer=layer)
+    def forward(self, x: mg.Tensor, bias: mg.Tensor | None = None, cache: Cache | None = None) -> mg.Tensor:
+        x = x + self.attention(self.attention_norm(x), bias=bias, cache=cache)
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -58,24 +56,28 @@ class GPT(nn.Module):
         self.head.weight = self.token_embedding.weight  # tied: a token's row is what it is and what predicts it
 
     def forward(
-        self, ids: mg.Tensor, targets: mg.Tensor | None = None, cache: Cache | None = None
+        self, ids: mg.Tensor, targets: mg.Tensor | None = None, caches: list[Cache] | None = None
     ) -> tuple[mg.Tensor, mg.Tensor | None]:
         """Logits (B, T, V), and the mean cross-entropy in nats per token if targets (B, T) are given.
 
-        With a cache (start with an empty list), ids are the tokens that follow those already seen.
+        With ``caches`` (start with ``new_caches()``), ids are the tokens that follow those already seen.
         """
-        past = cache[0][0].shape[2] if cache else 0
+        past = caches[0].length if caches else 0
         T = ids.shape[1]
         if past + T > self.config.block_size:
             raise ValueError(f"{past + T} tokens do not fit into the context of {self.config.block_size}")
         x = self.dropout(self.positions(self.token_embedding(ids), past))  # (B, T, C)
         bias = self.positions.bias(T, past)  # (H, T, S) or None
         for layer, block in enumerate(self.blocks):
-            x = block(x, bias, cache, layer)
+            x = block(x, bias, caches[layer] if caches else None)
         logits = self.head(self.norm(x))  # (B, T, V)
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.view(-1, self.config.vocab_size), targets.view(-1))
+
+    def new_caches(self) -> list[Cache]:
+        """A cache per layer, with room for as many tokens as the context has."""
+        return [Cache(self.config.block_size) for _ in self.blocks]
 
     @mg.no_grad()
     def generate(
@@ -99,14 +101,12 @@ class GPT(nn.Module):
             raise ValueError("generate needs at least one token to start from")
         was_training = self.training
         self.eval()
-        cache: Cache = []
-        cached = use_cache and self.config.attention == "full"
+        caches = self.new_caches() if use_cache and self.config.attention == "full" else None
         for _ in range(max_new_tokens):
-            window = ids[:, -self.config.block_size :]
-            if not cached or ids.shape[1] > self.config.block_size:
-                logits, _ = self(window)
-            else:
-                logits, _ = self(window if not cache else ids[:, -1:], cache=cache)
+            if ids.shape[1] > self.config.block_size:
+                caches = None
+            start = caches[0].length if caches else -self.config.block_size
+            logits, _ = self(ids[:, start:], caches=caches)
             chosen = choose(logits[:, -1], temperature, top_k, top_p, generator)  # (B, 1)
             ids = mg.cat([ids, chosen], dim=1)
         self.train(was_training)

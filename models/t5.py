@@ -89,9 +89,8 @@ class DecoderBlock(nn.Module):
         padding: mg.Tensor,
         bias: mg.Tensor | None,
         cache: Cache | None,
-        layer: int,
     ) -> mg.Tensor:
-        x = x + self.attention(self.attention_norm(x), bias=bias, cache=cache, layer=layer)
+        x = x + self.attention(self.attention_norm(x), bias=bias, cache=cache)
         x = x + self.cross(self.cross_norm(x), memory, padding)
         return x + self.mlp(self.mlp_norm(x))
 
@@ -106,12 +105,14 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.n_embd)
 
-    def forward(self, x: mg.Tensor, memory: Cache, padding: mg.Tensor, cache: Cache | None = None) -> mg.Tensor:
-        past = cache[0][0].shape[2] if cache else 0
+    def forward(
+        self, x: mg.Tensor, memory: list[KeysAndValues], padding: mg.Tensor, caches: list[Cache] | None = None
+    ) -> mg.Tensor:
+        past = caches[0].length if caches else 0
         bias = self.positions.bias(x.shape[1], past)  # (H, T, past + T) or None
         x = self.dropout(self.positions(x, past))
         for layer, block in enumerate(self.blocks):
-            x = block(x, memory[layer], padding, bias, cache, layer)
+            x = block(x, memory[layer], padding, bias, caches[layer] if caches else None)
         return self.dropout(self.norm(x))
 
 
@@ -144,21 +145,27 @@ class T5(nn.Module):
         )
         return logits, loss
 
-    def encode(self, source: mg.Tensor) -> tuple[Cache, mg.Tensor]:
+    def encode(self, source: mg.Tensor) -> tuple[list[KeysAndValues], mg.Tensor]:
         """What the decoder needs of a source (B, S): keys and values for each of its layers, and the padding (B, S)."""
         self.check_length(source.shape[1])
         padding = source == self.config.pad
         x = self.encoder(self.token_embedding(source), padding)  # (B, S, C)
         return [block.cross.keys_and_values(x) for block in self.decoder.blocks], padding
 
-    def decode(self, ids: mg.Tensor, memory: Cache, padding: mg.Tensor, cache: Cache | None = None) -> mg.Tensor:
+    def decode(
+        self, ids: mg.Tensor, memory: list[KeysAndValues], padding: mg.Tensor, caches: list[Cache] | None = None
+    ) -> mg.Tensor:
         """Logits (B, T, V) for the tokens after ids (B, T), the first of which is ``pad``.
 
-        With a cache (start with an empty list), ids are the tokens that follow those already seen.
+        With ``caches`` (start with ``new_caches()``), ids are the tokens that follow those already seen.
         """
-        self.check_length((cache[0][0].shape[2] if cache else 0) + ids.shape[1])
-        x = self.decoder(self.token_embedding(ids), memory, padding, cache)  # (B, T, C)
+        self.check_length((caches[0].length if caches else 0) + ids.shape[1])
+        x = self.decoder(self.token_embedding(ids), memory, padding, caches)  # (B, T, C)
         return F.linear(x, self.token_embedding.weight) * self.config.n_embd**-0.5  # (B, T, V)
+
+    def new_caches(self) -> list[Cache]:
+        """A cache per layer of the decoder, with room for the longest answer."""
+        return [Cache(self.config.block_size) for _ in self.decoder.blocks]
 
     def shifted(self, target: mg.Tensor) -> mg.Tensor:
         """What the decoder is given to predict the target: (B, T) -> (B, T)."""
@@ -191,9 +198,9 @@ class T5(nn.Module):
         token = mg.full((source.shape[0], 1), self.config.pad, dtype=mg.long)
         done = mg.zeros(source.shape[0], 1, dtype=mg.bool)
         written = [token[:, :0]]
-        cache: Cache = []
+        caches = self.new_caches()
         while len(written) <= max_new_tokens and not done.all():
-            logits = self.decode(token, memory, padding, cache)[:, -1]  # (B, V)
+            logits = self.decode(token, memory, padding, caches)[:, -1]  # (B, V)
             token = choose(logits, temperature, top_k, top_p, generator).masked_fill(done, self.config.pad)  # (B, 1)
             done = done | (token == self.config.end)
             written.append(token)

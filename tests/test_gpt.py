@@ -62,10 +62,21 @@ def test_the_cache_changes_nothing(chunks, positions):
     model = make(mg.float64, positions=positions).eval()
     ids = some_ids(2, 8)
     full = model(ids)[0].detach().numpy()
-    cache: list = []
+    caches = model.new_caches()
     with mg.no_grad():
-        parts = [model(part, cache=cache)[0] for part in ids.split(chunks, dim=1)]
+        parts = [model(part, caches=caches)[0] for part in ids.split(chunks, dim=1)]
     np.testing.assert_allclose(mg.cat(parts, dim=1).numpy(), full, atol=1e-12)
+    assert [cache.length for cache in caches] == [8, 8]
+
+
+def test_gradients_go_through_the_cache():
+    model, ids, weights = make(mg.float64), some_ids(2, 8), mg.randn(2, 8, TINY.vocab_size, dtype=mg.float64)
+    wanted = mg.autograd.grad((model(ids)[0] * weights).sum(), list(model.parameters()))
+    caches = model.new_caches()
+    parts = [model(part, caches=caches)[0] for part in ids.split((3, 1, 1, 3), dim=1)]
+    found = mg.autograd.grad((mg.cat(parts, dim=1) * weights).sum(), list(model.parameters()))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-10)
 
 
 @pytest.mark.parametrize("scheme", [{}, {"positions": "rotary"}, {"attention": "longformer", "window": 3}])

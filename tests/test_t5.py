@@ -114,8 +114,8 @@ def test_the_cache_changes_nothing(chunks, positions):
     with mg.no_grad():
         memory = model.encode(source)
         full = model.decode(ids, *memory).numpy()
-        cache: list = []
-        parts = [model.decode(part, *memory, cache).numpy() for part in ids.split(chunks, dim=1)]
+        caches = model.new_caches()
+        parts = [model.decode(part, *memory, caches).numpy() for part in ids.split(chunks, dim=1)]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), full, atol=1e-12)
 
 
