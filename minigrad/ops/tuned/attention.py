@@ -40,6 +40,8 @@ def scaled_dot_product_attention(
     """
     attention.check_shapes(query, key, value)
     T, S = query.shape[-2], key.shape[-2]
+    if T == 1 <= S and not is_causal and bias is None and mask is None and dropout_mask is None:
+        return single(query, key, value, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
     if T == S <= 128 and bias is None and mask is None and dropout_mask is None and query.dtype.itemsize >= 4:
         return small(query, key, value, is_causal, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
     if T * S <= SMALL:
@@ -112,6 +114,23 @@ def scaled_dot_product_attention(
         return dquery, dkey, dvalue, dbias
 
     return z, backward
+
+
+def single(query: Array, key: Array, value: Array, factor: float) -> tuple[Array, Backward]:
+    """One query that sees every key, as when a text is written with a cache: so few numbers that each call counts."""
+    s = (query * factor) @ key.swapaxes(-1, -2)  # (..., 1, S)
+    s -= s.max(-1, keepdims=True)
+    a = np.exp(s, out=s)
+    a /= a.sum(-1, keepdims=True)
+
+    def backward(dz):
+        ds = dz @ value.swapaxes(-1, -2)  # da, and turned into ds in place
+        ds -= (ds * a).sum(-1, keepdims=True)
+        ds *= a
+        ds *= factor
+        return ds @ key, ds.swapaxes(-1, -2) * query, a.swapaxes(-1, -2) * dz, None
+
+    return a @ value, backward
 
 
 def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float) -> tuple[Array, Backward]:
