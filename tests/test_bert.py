@@ -178,8 +178,8 @@ def test_state_dicts_come_back(tmp_path):
 def test_it_learns_from_both_sides():
     """The middle of three tokens is the sum of its neighbours: neither side alone tells it."""
     mg.manual_seed(0)
-    model = MaskedBERT(BERT(BERTConfig(vocab_size=6, block_size=3, n_layer=1, n_head=2, n_embd=32)))
-    optimizer = mg.optim.AdamW(model.parameters(), lr=1e-2)
+    model = MaskedBERT(BERT(BERTConfig(vocab_size=6, block_size=3, n_layer=2, n_head=2, n_embd=32)))
+    optimizer = mg.optim.AdamW(model.parameters(), lr=3e-3)
     left, right = (part.ravel() for part in np.mgrid[0:5, 0:5])
     ids = mg.tensor(np.stack([left, np.full(25, 5), right], axis=1))
     targets = mg.full((25, 3), -100)
