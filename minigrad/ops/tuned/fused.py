@@ -56,10 +56,7 @@ def layer_norm(
     flat = x.reshape(-1, x.shape[-1])
     average = np.full(len(weight), 1 / len(weight), x.dtype)  # a product with it is a mean, made by BLAS
     n = flat - (flat @ average)[:, None]
-    variance = np.einsum("ij,ij->i", n, n)
-    variance *= 1 / len(weight)
-    variance += eps
-    rstd = (1 / np.sqrt(variance))[:, None]
+    rstd = (1 / np.sqrt(np.vecdot(n, n) / len(weight) + eps))[:, None]
     n *= rstd
     z = n * weight
     z += bias
