@@ -138,6 +138,39 @@ def test_no_output_depends_on_a_later_token():
         assert (other[:, t:] != z[:, t:]).any()
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_short_sequences_with_scores_of_any_size(is_causal, dtype):
+    """Some rows need no shift, in others exp would overflow, or all be 0."""
+    q, k, v = (x.copy() for x in arrays((2, 3, 40, 8), (2, 3, 40, 8), (2, 3, 40, 5), dtype=dtype))
+    k[..., 0] = 3
+    q[0, :, ::4, 0] = 3000
+    q[0, :, 1::4, 0] = -3000
+    close = {"rtol": 1e-9, "atol": 1e-10} if dtype == np.float64 else {"rtol": 2e-2, "atol": 2e-3}
+    both([q, k, v], {"is_causal": is_causal}, **close)
+    assert all(np.isfinite(dx).all() for dx in blocked(q, k, v, is_causal=is_causal)[1](v)[:3])
+
+
+def test_short_sequences_do_not_look_ahead_to_the_last_bit():
+    q, k, v = arrays((2, 3, 40, 8), (2, 3, 40, 8), (2, 3, 40, 5), dtype=np.float32)
+    z, _ = blocked(q, k, v, is_causal=True)
+    for t in (1, 20, 39):
+        moved = [x.copy() for x in (q, k, v)]
+        for x in moved:
+            x[:, :, t] *= -300
+        other, _ = blocked(*moved, is_causal=True)
+        assert other[:, :, :t].tobytes() == z[:, :, :t].tobytes()
+        assert (other[:, :, t:] != z[:, :, t:]).any()
+
+
+def test_heads_are_joined_without_a_copy():
+    """The results lie in memory as the inputs do: (B, T, H, D) behind (B, H, T, D)."""
+    q, k, v = (x.swapaxes(1, 2) for x in arrays((2, 20, 3, 4), (2, 20, 3, 4), (2, 20, 3, 5)))
+    z, back = blocked(q, k, v)
+    for x in (z, *back(v)[:3]):
+        assert x.swapaxes(1, 2).flags.c_contiguous
+
+
 def test_errors_are_the_plain_ops():
     x = np.zeros((200, 3))
     with pytest.raises(ValueError, match="differ in size"):

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.ops import attention
 from minigrad.ops.registry import Array, Backward, twin
 
-NEAR = 60  # exp(60) and exp(-60) are far from the ends of float32
+FAR = math.exp(60)  # this and 1 / FAR are far from the ends of float32
 SMALL = 128 * 128  # up to this many weights per head the plain op is as fast
 BLOCK = 128  # queries (forward) or keys (backward) at a time: a block of scores stays in the cache
 FUTURE = ~np.tri(BLOCK, dtype=bool)  # keys after the query, within one block
@@ -42,7 +42,8 @@ def scaled_dot_product_attention(
     T, S = query.shape[-2], key.shape[-2]
     if T == 1 <= S and not is_causal and bias is None and mask is None and dropout_mask is None:
         return single(query, key, value, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
-    if T == S <= 128 and bias is None and mask is None and dropout_mask is None and query.dtype.itemsize >= 4:
+    alike = query.shape[:-1] == key.shape[:-1] == value.shape[:-1] and query.dtype == key.dtype == value.dtype
+    if alike and T <= 128 and query.dtype.itemsize >= 4 and bias is None and mask is None and dropout_mask is None:
         return small(query, key, value, is_causal, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
     if T * S <= SMALL:
         return attention.scaled_dot_product_attention(
@@ -134,41 +135,42 @@ def single(query: Array, key: Array, value: Array, factor: float) -> tuple[Array
 
 
 def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float) -> tuple[Array, Backward]:
-    """Short sequences, everything allowed or causal: no row is empty, and dividing by the total can wait for z."""
-    T, S = query.shape[-2], key.shape[-2]
-    q = query * factor
-    a = q @ np.ascontiguousarray(key.swapaxes(-1, -2))  # (..., T, S), and turned into exp(s - shift) in place
-    if is_causal:
-        a += future(T, S, a.dtype)
-    far = ~(reach(q, key, is_causal) < NEAR)
-    if far.any():
-        a[far] -= a[far].max(-1, keepdims=True)
-    np.exp(a, out=a)
-    total = a @ np.ones((S, 1), a.dtype)
-    z = a @ value
-    z /= total
+    """Short sequences, everything allowed or causal, so that no row is empty.
+
+    exp needs no shift where the sum of a row stays within range, and finding each row's largest score would take as
+    long as all the rest. Results are laid out as the inputs are: splitting and joining the heads copies nothing.
+    """
+    ones = np.ones((query.shape[-2], 1), query.dtype)
+    a = scores(query, key, is_causal, factor)  # (..., T, T), and turned into the weights in place
+    with np.errstate(over="ignore"):
+        np.exp(a, out=a)
+    total = a @ ones  # BLAS adds up faster than sum
+    if total.size and not (total.min() > 1 / FAR and total.max() < FAR):
+        shifted = scores(query, key, is_causal, factor)
+        shifted -= shifted.max(-1, keepdims=True)
+        a = np.where((total > 1 / FAR) & (total < FAR), a, np.exp(shifted))
+        total = a @ ones
+    a /= total
+    z = np.matmul(a, value, out=np.empty_like(query, shape=value.shape))
 
     def backward(dz):
-        dz = dz / total
-        dvalue = a.swapaxes(-1, -2) @ dz
+        dvalue = np.matmul(a.swapaxes(-1, -2), dz, out=np.empty_like(value))
         ds = dz @ np.ascontiguousarray(value.swapaxes(-1, -2))  # da, and turned into ds in place
-        ds -= (dz * z) @ np.ones((z.shape[-1], 1), z.dtype)
+        ds -= np.einsum("...td,...td->...t", dz, z)[..., None]
         ds *= a
-        dquery = ds @ key
-        dquery *= factor
-        return dquery, ds.swapaxes(-1, -2) @ q, dvalue, None
+        ds *= factor
+        dquery = np.matmul(ds, key, out=np.empty_like(query))
+        return dquery, np.matmul(ds.swapaxes(-1, -2), query, out=np.empty_like(key)), dvalue, None
 
     return z, backward
 
 
-def reach(query: Array, key: Array, is_causal: bool) -> Array:
-    """No score of a row is farther from 0 than |query| times the longest key the row may see: (..., T).
-
-    Where that is small, exp needs no shift; finding each row's largest score would take as long as all the rest.
-    """
-    longest = np.sqrt(np.einsum("...sd,...sd->...s", key, key))  # (..., S)
-    longest = np.maximum.accumulate(longest, -1) if is_causal else longest.max(-1, keepdims=True)
-    return np.sqrt(np.einsum("...td,...td->...t", query, query)) * longest
+def scores(query: Array, key: Array, is_causal: bool, factor: float) -> Array:
+    """factor * query @ keyᵀ, -inf where the key comes after the query if is_causal: (..., T, S)."""
+    s: Array = query @ np.multiply(key.swapaxes(-1, -2), factor, order="C")  # many small products want rows in a row
+    if is_causal:
+        s += future(*s.shape[-2:], s.dtype)
+    return s
 
 
 @functools.lru_cache(maxsize=16)
