@@ -8,8 +8,8 @@ import pytest
 
 import minigrad
 from minigrad import nn, optim
+from minigrad.ops.blocks import BLOCK
 from minigrad.optim import lr_scheduler
-from minigrad.optim.optimizer import BLOCK
 from minigrad.tensor import Tensor, tensor
 
 BEFORE = np.array([1.0, -2.0, 3.0])

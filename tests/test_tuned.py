@@ -17,6 +17,7 @@ import minigrad as mg
 from minigrad import ops
 from minigrad.graph import unbroadcast
 from minigrad.nn import functional as F
+from minigrad.ops.blocks import BLOCK
 from minigrad.ops.registry import CHOSEN, OPS, TWINS
 from minigrad.ops.tuned import attention as tuned
 
@@ -136,6 +137,14 @@ def test_no_output_depends_on_a_later_token():
         other, _ = blocked(*moved, is_causal=True)
         assert other[:, :t].tobytes() == z[:, :t].tobytes()
         assert (other[:, t:] != z[:, t:]).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gelu_of_more_than_one_block(dtype):
+    close = {"rtol": 1e-9, "atol": 1e-10} if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-6}
+    (x,) = arrays((3, BLOCK // 2 + 5), dtype=dtype)
+    for a in (x, x.T, x[:, 1:], x[0, 0]):  # the second and third do not lie in memory row by row
+        both([a], {}, definition=ops.gelu_tanh, **close)
 
 
 @pytest.mark.parametrize("is_causal", [False, True])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops import Array
-from minigrad.optim.optimizer import Optimizer, blocks, kept
+from minigrad.ops.blocks import blocks
+from minigrad.optim.optimizer import Optimizer, kept
 
 compiled: Callable[..., bool] | None = None  # one pass in place of the loop in ``update``; set by minigrad.fast
 

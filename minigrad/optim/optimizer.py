@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,6 @@ import numpy as np
 from minigrad.graph import enable_grad, no_grad, note_write
 from minigrad.ops import Array
 from minigrad.tensor import Tensor
-
-BLOCK = 1 << 15  # elements: a handful of float32 arrays of this length fit into a core's own cache
 
 
 class Optimizer:
@@ -146,19 +144,3 @@ def kept(state: dict[str, Any], name: str, p: Array) -> Array:
         state[name] = Tensor(np.zeros(p.shape, dtype=p.dtype))
     array: Array = state[name]._array
     return array
-
-
-def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """The arrays piece by piece, and a scratch array of that size at the end.
-
-    An update is ten passes over several arrays; piece by piece, all but the first find them in the cache.
-    """
-    first = arrays[0]
-    if not all(a.flags.c_contiguous for a in arrays):
-        yield (*arrays, np.empty_like(first))
-        return
-    scratch = np.empty(min(first.size, BLOCK), dtype=first.dtype)
-    flat = [a.reshape(-1) for a in arrays]
-    for start in range(0, first.size, BLOCK):
-        pieces = [a[start : start + BLOCK] for a in flat]
-        yield (*pieces, scratch[: pieces[0].size])

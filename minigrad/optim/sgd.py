@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops import Array
-from minigrad.optim.optimizer import Optimizer, blocks, kept
+from minigrad.ops.blocks import blocks
+from minigrad.optim.optimizer import Optimizer, kept
 
 
 class SGD(Optimizer):
