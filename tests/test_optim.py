@@ -10,6 +10,7 @@ import minigrad
 from minigrad import nn, optim
 from minigrad.ops.blocks import BLOCK
 from minigrad.optim import lr_scheduler
+from minigrad.optim.optimizer import SMALL
 from minigrad.tensor import Tensor, tensor
 
 BEFORE = np.array([1.0, -2.0, 3.0])
@@ -85,6 +86,37 @@ MAKERS = [
     lambda ps: optim.Adam(ps, weight_decay=0.1, amsgrad=True),
     optim.AdamW,
 ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"amsgrad": True, "weight_decay": 0.1}])
+def test_small_parameters_are_updated_together_and_nothing_changes(settings, monkeypatch):
+    """Of three ages, two dtypes and several shapes, one without a gradient at times, and a state put back halfway."""
+
+    def train():
+        rng = np.random.default_rng(0)
+        shapes = [(), (3,), (2, 5), (4,), (SMALL + 1,), (3,)]
+        params = [nn.Parameter(rng.normal(size=n).astype(np.float64 if n == (4,) else np.float32)) for n in shapes]
+        params.append(nn.Parameter(np.asfortranarray(rng.normal(size=(3, 4)).astype(np.float32))))
+        optimizer = optim.AdamW(params, lr=0.1, **settings)
+        for step in range(6):
+            for i, p in enumerate(params):
+                p.grad = Tensor(rng.normal(size=p.shape).astype(p.dtype)) if i > step - 2 or i % 2 else None
+            optimizer.step()
+            if step == 0:
+                early = optimizer.state_dict()["state"][1]["exp_avg"]
+            if step == 3:
+                optimizer.load_state_dict(optimizer.state_dict())
+        return params, optimizer, early
+
+    params, optimizer, early = train()
+    monkeypatch.setattr(optim.Adam, "elementwise", False)
+    for p, q in zip(params, (alone := train())[0], strict=True):
+        assert p.shape == q.shape and p.data.numpy().tobytes() == q.data.numpy().tobytes()
+        kept, own = optimizer.state[p], alone[1].state[q]
+        assert kept.keys() == own.keys() and kept["step"] == own["step"]
+        assert all(np.array_equal(kept[name].numpy(), own[name].numpy()) for name in kept if name != "step")
+    assert len({optimizer.state[p]["step"] for p in params}) > 1
+    assert np.array_equal(early.numpy(), alone[2].numpy())  # what state_dict gave goes on with the state
 
 
 @pytest.mark.parametrize("make", MAKERS)

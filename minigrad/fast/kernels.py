@@ -257,7 +257,7 @@ def cross_entropy_backward(x: Any, target: Any, log_total: Any, dz: Any, dx: Any
 @exact
 def adam(
     p: Any, g: Any, m: Any, v: Any, top: Any, keep: Any, decay: Any, beta1: Any, rest1: Any, beta2: Any, rest2: Any,
-    rate: Any, root: Any, eps: Any, amsgrad: bool, maximize: bool,
+    rate: Any, eps: Any, amsgrad: bool, maximize: bool,
 ) -> None:  # fmt: skip
     for i in range(len(p)):
         grad = -g[i] if maximize else g[i]
@@ -268,4 +268,4 @@ def adam(
         if amsgrad:
             top[i] = v[i] if v[i] > top[i] or v[i] != v[i] else top[i]
         largest = top[i] if amsgrad else v[i]
-        p[i] = w - m[i] / (np.sqrt(largest) * root + eps) * rate
+        p[i] = w - m[i] / (np.sqrt(largest) + eps) * rate

@@ -22,6 +22,7 @@ class Adam(Optimizer):
     Reddi et al. 2018. ``foreach``, ``capturable``, ``differentiable`` and ``fused`` are accepted and change nothing.
     """
 
+    elementwise = True
     decoupled = False  # whether weight decay goes straight to the parameter instead of through the means
 
     def __init__(
@@ -56,16 +57,16 @@ class Adam(Optimizer):
                 raise ValueError(f"betas[{i}] must be at least 0 and below 1, got {beta}")
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = (float(beta) for beta in group["betas"])
         step = state["step"] = state.get("step", 0) + 1
         mean, square = kept(state, "exp_avg", p), kept(state, "exp_avg_sq", p)
         largest = kept(state, "max_exp_avg_sq", p) if group["amsgrad"] else square
-        rate = lr / (1 - beta1**step)
-        root_correction = 1 / math.sqrt(1 - beta2**step)
+        root = math.sqrt(1 - beta2**step)  # both corrections go into the numbers: section 2 of the paper, at its end
+        rate, eps = lr * root / (1 - beta1**step), float(group["eps"]) * root
         if compiled is not None:
             shrink, added = (1 - lr * decay, 0.0) if self.decoupled else (1.0, decay)
-            numbers = (shrink, added, beta1, 1 - beta1, beta2, 1 - beta2, rate, root_correction, eps)
+            numbers = (shrink, added, beta1, 1 - beta1, beta2, 1 - beta2, rate, eps)
             if compiled((p, grad, mean, square, largest), numbers, group["amsgrad"], group["maximize"]):
                 return
         for w, g, m, v, top, scratch in blocks(p, grad, mean, square, largest):
@@ -85,7 +86,6 @@ class Adam(Optimizer):
             if group["amsgrad"]:
                 np.maximum(top, v, out=top)
             np.sqrt(top, out=scratch)
-            scratch *= root_correction
             scratch += eps
             np.divide(m, scratch, out=scratch)
             scratch *= rate

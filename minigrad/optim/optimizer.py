@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,13 +12,19 @@ from minigrad.graph import enable_grad, no_grad, note_write
 from minigrad.ops import Array
 from minigrad.tensor import Tensor
 
+SMALL = 1 << 12  # elements: for so few, calling NumPy takes longer than the work
+Given: TypeAlias = "tuple[Array, Array, dict[str, Any]]"  # a parameter, its gradient, what is kept for it
+
 
 class Optimizer:
     """Changes parameters by their gradients: a subclass defines ``update``, for one parameter of any shape.
 
     ``params`` are tensors, or dicts with "params" and settings of their own. ``state[parameter]`` is what is kept
-    between steps, ``param_groups`` the settings.
+    between steps, ``param_groups`` the settings. A subclass may set ``elementwise`` if no element of a parameter looks
+    at another, and if what it keeps is "step" and arrays in the parameter's shape.
     """
+
+    elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -77,11 +83,42 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self.update(p._array, p.grad._array, self.state[p], group)
-                    note_write(p._array)
+            params = [p for p in group["params"] if p.grad is not None]
+            for pile in self._piles([(p._array, p.grad._array, self.state[p]) for p in params]):
+                self.update(*pile[0], group) if len(pile) == 1 else self._update_together(pile, group)
+            for p in params:
+                note_write(p._array)
         return loss
+
+    def _piles(self, given: list[Given]) -> Iterable[list[Given]]:
+        """Together those that can be updated as one: small, of one dtype, equally old."""
+        if not self.elementwise:
+            return [[one] for one in given]
+        piles: dict[Any, list[Given]] = {}
+        for i, (p, grad, state) in enumerate(given):
+            alike = (p.dtype, grad.dtype, state.get("step"), *state) if p.size <= SMALL else i
+            piles.setdefault(alike, []).append(given[i])
+        return piles.values()
+
+    def _update_together(self, pile: list[Given], group: dict[str, Any]) -> None:
+        """Copy parameters and what belongs to them into one row, update that, and copy it back."""
+        arrays, grads, states = zip(*pile, strict=True)
+        row = _row(arrays)
+        state = {
+            name: Tensor(_row([own[name]._array for own in states])) if isinstance(value, Tensor) else value
+            for name, value in states[0].items()
+        }
+        self.update(row, _row(grads), state, group)
+        start = 0
+        for p, own in zip(arrays, states, strict=True):
+            part = slice(start, start + p.size)
+            p[...] = row[part].reshape(p.shape)
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    kept(own, name, p)[...] = value._array[part].reshape(p.shape)
+                else:
+                    own[name] = value
+            start = part.stop
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one parameter's array in place."""
@@ -126,12 +163,16 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+def _row(arrays: Iterable[Array]) -> Array:
+    return np.concatenate([array.reshape(-1) for array in arrays])
+
+
 def _fitted(name: str, value: Any, number: int, p: Tensor) -> Any:
     """A copy of a saved value, arrays as tensors of the parameter's shape and dtype."""
     if not isinstance(value, Tensor | np.ndarray):
         return value
     array = value._array if isinstance(value, Tensor) else value
-    if array.ndim == 0:
+    if array.ndim == 0 and (p._array.ndim or name in ("step", "mu_product")):
         return array.item()
     if array.shape != p.shape:
         raise ValueError(f"the saved {name} of parameter {number} has shape {array.shape}, the parameter {p.shape}")
