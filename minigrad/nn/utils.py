@@ -26,10 +26,11 @@ def clip_grad_norm_(
     """
     grads = _grads(parameters)
     p, max_norm = float(norm_type), float(max_norm)
-    norms = [_norm(grad, p) for grad in grads]
-    if not norms:
+    if not grads:
         return Tensor(np.zeros((), dtype=get_default_dtype()))
-    total = math.nan if any(math.isnan(n) for n in norms) else _norm(np.array(norms), p)
+    with np.errstate(all="ignore"):  # a norm that left the range is made again with care
+        norms = [_norm(grad, p) for grad in grads]
+        total = math.nan if any(map(math.isnan, norms)) else _norm(np.array(norms), p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"the norm of the gradients is {total}, so they cannot be clipped; find the op that made it with "
@@ -51,9 +52,7 @@ def _norm(x: Array, p: float) -> float:
     if p == math.inf:
         return float(np.abs(x).max())
     if p == 2:
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            flat = x.reshape(-1)
-            square = float(np.dot(flat, flat))
+        square = float(np.vdot(x, x))
         if 1e-30 < square < math.inf:
             return math.sqrt(square)
     top = float(np.abs(x).max())
