@@ -147,6 +147,24 @@ def test_gelu_of_more_than_one_block(dtype):
         both([a], {}, definition=ops.gelu_tanh, **close)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_of_odd_rows(dtype, reduction):
+    end, inf = float(np.log(np.finfo(dtype).max)), np.inf
+    rows = [[inf, 1, 2], [-inf, -inf, -inf], [-inf, 0, 1], [np.nan, 1, -inf], [end, 0, -end], [0, -inf, 1], [2, 0, 1]]
+    x = np.array(rows, dtype)
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    with np.errstate(all="ignore"):
+        for target in ([1, 0, 1, 2, 0, 1, 0], [5, 0, 5, 5, 2, 5, 0], [5] * 7):
+            constants = {"target": np.array(target), "ignore_index": 5, "reduction": reduction}
+            both([x], constants, definition=ops.cross_entropy, **close)
+            both([x[4:]], constants | {"target": np.array(target[4:], np.int8)}, definition=ops.cross_entropy, **close)
+    for target in ([0, 3], [0, -1], [0.0, 1.0], [[0, 1]]):
+        for op in (ops.cross_entropy, TWINS[ops.cross_entropy]):
+            with pytest.raises((ValueError, IndexError), match=r"^target"):
+                op(x[-2:], target=np.array(target), reduction=reduction)
+
+
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_short_sequences_with_scores_of_any_size(is_causal, dtype):

@@ -1,4 +1,4 @@
-"""GELU and layer norm in fewer passes over memory, and those over what the cache holds; BLAS makes the sums."""
+"""GELU, layer norm and cross-entropy in fewer passes over memory, or over what the cache still holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minigrad.ops import activation, normalize
+from minigrad.ops import activation, loss, normalize
 from minigrad.ops.blocks import blocks
 from minigrad.ops.registry import Array, Backward, twin
 
@@ -81,3 +81,52 @@ def layer_norm(
         return dx.reshape(x.shape), dweight, dbias
 
     return z.reshape(x.shape), backward
+
+
+@twin(loss.cross_entropy)
+def cross_entropy(
+    x: Array,
+    *,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Array, Backward]:
+    """z = mean of log sum exp(x) - x[target]
+    dx = dz * (softmax(x) - onehot(target)) / N
+
+    For class indices: no one-hot rows are made, and one array in the shape of x is kept.
+    """
+    plain = x.ndim != 2 or not x.size or x.dtype.itemsize < 4 or weight is not None or label_smoothing
+    if not plain and target.dtype.kind in "iu" and target.shape == x.shape[:1]:
+        keep = target != ignore_index
+        wanted = np.where(keep, target, 0)
+        plain = wanted.min() < 0 or wanted.max() >= x.shape[1]
+    else:
+        plain = True
+    if plain:
+        return loss.cross_entropy(
+            x,
+            target=target,
+            weight=weight,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+        )
+    count, rows = keep.sum(), np.arange(len(x))
+    e = x - activation.finite_max(x, 1)
+    picked = e[rows, wanted]
+    np.exp(e, out=e)
+    total = e.sum(1, keepdims=True)
+    total[total == 0] = 1
+    losses = np.where(keep, np.log(total[:, 0]) - picked, 0).astype(x.dtype, copy=False)
+
+    def backward(dz):
+        each = np.where(keep, loss._spread(dz, reduction, count), 0)
+        dx = e / total
+        dx[rows, wanted] -= 1
+        dx *= each[:, None]
+        return (dx,)
+
+    return loss._reduce(losses, reduction, count), backward
