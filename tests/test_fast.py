@@ -79,6 +79,7 @@ def arrays(*shapes, dtype=np.float32):
         (ops.cross_entropy, [(31, 65)], {"target": np.arange(31) % 65, "ignore_index": 3, "reduction": "sum"}),
         (ops.scaled_dot_product_attention, [(2, 3, 19, 8)] * 3, {"is_causal": True}),
         (ops.scaled_dot_product_attention, [(2, 3, 19, 8), (2, 3, 40, 8), (2, 3, 40, 5)], {}),
+        (ops.scaled_dot_product_attention, [(70, 3, 13, 8)] * 3, {"is_causal": True}),  # in three parts
         (ops.scaled_dot_product_attention, [(3, 9, 8)] * 3, {"mask": np.arange(9) % 4 > 0}),
         (ops.scaled_dot_product_attention, [(3, 9, 8)] * 3, {"mask": np.arange(9) % 4 > 0, "scale": -0.3}),
     ],

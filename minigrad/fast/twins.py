@@ -15,6 +15,7 @@ from minigrad.ops.registry import CHOSEN, Array, Backward, Op
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SMALL = 128 * 128  # up to this many weights per head a head's weights are kept
+TOGETHER = 1 << 15  # so many weights are made before the next step looks at them: they are in the core's cache then
 COMPILED: dict[Op, Op] = {}  # an op -> its compiled twin
 
 
@@ -184,21 +185,22 @@ def scaled_dot_product_attention(
     a = np.empty((*q.shape[:-1], S), q.dtype)
     hidden = None if mask is None else ~np.broadcast_to(mask, scores).reshape(a.shape)
     z = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))  # laid out as q is: joining the heads copies nothing
-    rows = a[0].size // S
-    for i in range(len(q)):
+    step = max(1, TOGETHER // a[0].size)
+    parts = [slice(i, i + step) for i in range(0, len(q), step)]
+    for i in parts:
         np.matmul(q[i], np.ascontiguousarray(k[i].swapaxes(-1, -2)), out=a[i])
         if hidden is not None:
             np.copyto(a[i], -np.inf, where=hidden[i])
-        kernels.softmax(a[i].reshape(rows, S), factor, last)
+        kernels.softmax(a[i].reshape(-1, S), factor, last)
         np.matmul(a[i], v[i], out=z[i])
 
     def backward(dz):
         d = heads(dz)
         dq, dk, dv = (np.empty_like(x) for x in (q, k, v))
-        for i in range(len(q)):
+        for i in parts:
             np.matmul(a[i].swapaxes(-1, -2), d[i], out=dv[i])
             ds = d[i] @ np.ascontiguousarray(v[i].swapaxes(-1, -2))  # da, and turned into ds in place
-            kernels.softmax_backward(a[i].reshape(rows, S), ds.reshape(rows, S), factor)
+            kernels.softmax_backward(a[i].reshape(-1, S), ds.reshape(-1, S), factor)
             np.matmul(ds, k[i], out=dq[i])
             np.matmul(ds.swapaxes(-1, -2), q[i], out=dk[i])
         return dq.reshape(query.shape), dk.reshape(key.shape), dv.reshape(value.shape), None
