@@ -18,7 +18,7 @@ from minigrad.ops.registry import CHOSEN, OPS
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("numba", reason="the compiled twins need numba: pip install 'minigrad[fast]'")
-NAMES = "gelu gelu_tanh layer_norm rms_norm softmax cross_entropy scaled_dot_product_attention".split()
+NAMES = "gelu gelu_tanh layer_norm rms_norm softmax cross_entropy embedding scaled_dot_product_attention".split()
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def arrays(*shapes, dtype=np.float32):
         (ops.softmax, [(5, 7, 101)], {}),
         (ops.cross_entropy, [(301, 65)], {"target": np.arange(301) % 65}),
         (ops.cross_entropy, [(31, 65)], {"target": np.arange(31) % 65, "ignore_index": 3, "reduction": "sum"}),
+        (ops.embedding, [(50, 33)], {"ids": np.arange(120).reshape(3, 40) % 23, "padding_idx": 4}),
         (ops.scaled_dot_product_attention, [(2, 3, 19, 8)] * 3, {"is_causal": True}),
         (ops.scaled_dot_product_attention, [(2, 3, 19, 8), (2, 3, 40, 8), (2, 3, 40, 5)], {}),
         (ops.scaled_dot_product_attention, [(70, 3, 13, 8)] * 3, {"is_causal": True}),  # in three parts
@@ -142,6 +143,8 @@ def test_what_does_not_fit_is_left_to_the_plain_ops(on):
         assert CHOSEN[op](half)[0].tobytes() == op(half)[0].tobytes()
     with pytest.raises(IndexError, match="target 9 at"):
         CHOSEN[ops.cross_entropy](np.zeros((2, 4)), target=np.array([1, 9]))
+    with pytest.raises(IndexError, match="ids run from 0 to 4, the table has rows 0 to 3"):
+        CHOSEN[ops.embedding](np.zeros((4, 2)), ids=np.array([0, 4]))
     with pytest.raises(ValueError, match="weight"):
         CHOSEN[ops.layer_norm](np.zeros((2, 4)), np.ones(3))
     with pytest.raises(ValueError, match="differ in size"):

@@ -255,6 +255,13 @@ def cross_entropy_backward(x: Any, target: Any, log_total: Any, dz: Any, dx: Any
 
 
 @exact
+def add_rows(dz: Any, ids: Any, dweight: Any) -> None:
+    for i in range(len(ids)):
+        for j in range(dz.shape[1]):
+            dweight[ids[i], j] += dz[i, j]
+
+
+@exact
 def adam(
     p: Any, g: Any, m: Any, v: Any, top: Any, keep: Any, decay: Any, beta1: Any, rest1: Any, beta2: Any, rest2: Any,
     rate: Any, eps: Any, amsgrad: bool, maximize: bool,

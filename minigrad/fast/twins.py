@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.fast import kernels
-from minigrad.ops import activation, attention, loss, normalize
+from minigrad.ops import activation, attention, index, loss, normalize
 from minigrad.ops.registry import CHOSEN, Array, Backward, Op
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -153,6 +153,24 @@ def cross_entropy(
         return (dx,)
 
     return loss._reduce(losses, reduction, count), backward
+
+
+@compiled(index.embedding)
+def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Backward] | None:
+    """z = weight[ids]; the rows that belong to one id are added up in their order on the way back."""
+    if weight.dtype not in FLOATS or ids.dtype != np.int64 or weight.ndim != 2 or not (ids.size and weight.size):
+        return None
+    z, _ = index.embedding(weight, ids=ids)
+    shape = weight.shape
+
+    def backward(dz):
+        dweight = np.zeros(shape, dz.dtype)
+        kernels.add_rows(flat(dz, -1, shape[1]), flat(ids, -1), dweight)
+        if padding_idx is not None:
+            dweight[padding_idx] = 0
+        return (dweight,)
+
+    return z, backward
 
 
 @compiled(attention.scaled_dot_product_attention)
