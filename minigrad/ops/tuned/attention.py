@@ -40,11 +40,13 @@ def scaled_dot_product_attention(
     """
     attention.check_shapes(query, key, value)
     T, S = query.shape[-2], key.shape[-2]
-    if T == 1 <= S and not is_causal and bias is None and mask is None and dropout_mask is None:
-        return single(query, key, value, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
-    alike = query.shape[:-1] == key.shape[:-1] == value.shape[:-1] and query.dtype == key.dtype == value.dtype
-    if alike and T <= 128 and query.dtype.itemsize >= 4 and bias is None and mask is None and dropout_mask is None:
-        return small(query, key, value, is_causal, 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    if bias is None and mask is None and dropout_mask is None:
+        if T == 1 <= S and not is_causal:
+            return single(query, key, value, factor)
+        alike = query.shape[:-1] == key.shape[:-1] == value.shape[:-1] and query.dtype == key.dtype == value.dtype
+        if alike and T <= 128 and query.dtype.itemsize >= 4:
+            return small(query, key, value, is_causal, factor)
     if T * S <= SMALL:
         return attention.scaled_dot_product_attention(
             query, key, value, bias, mask=mask, is_causal=is_causal, scale=scale, dropout_mask=dropout_mask
@@ -54,7 +56,6 @@ def scaled_dot_product_attention(
     batch = np.broadcast_shapes(*(x.shape[:-2] for x in (query, key, value, *extras)))
     dtype = np.result_type(*inputs, np.float16)
     work = np.result_type(dtype, np.float32)  # half precision is only how the arrays are kept
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
 
     z = np.empty((*batch, T, value.shape[-1]), dtype)
     top, total = np.empty((2, *batch, T, 1), work)  # of each row: the largest score, and the sum of exp(s - top)
