@@ -109,29 +109,32 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
 
     Raises what the op raises, with the op, the shapes and the running module's path in front.
     """
-    arrays = [x._array if isinstance(x, Tensor) else x for x in inputs]
+    recording = state.grad_enabled
+    arrays: list[Any] = []
+    parents: list[Any] = []
+    tracked = False
+    for x in inputs:
+        parent: Any = None
+        if isinstance(x, Tensor):
+            arrays.append(x._array)
+            if recording:
+                parent = x._node
+                if parent is None:
+                    parent = x if x._requires_grad else None
+                elif parent.backward is None and op is ops.add:
+                    _warn_released(parent)
+        else:
+            arrays.append(x)
+        if parent is not None:
+            tracked = True
+        parents.append(parent)
     try:
         z, backward = CHOSEN.get(op, op)(*arrays, **constants)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, op, arrays) from error
     out = Tensor(z)
-    if state.grad_enabled:
-        tracked = False
-        parents: list[Any] = []
-        for x in inputs:
-            parent: Any = None
-            if isinstance(x, Tensor):
-                if x._node is not None:
-                    parent = x._node
-                    if parent.backward is None and op is ops.add:
-                        _warn_released(parent)
-                elif x._requires_grad:
-                    parent = x
-            if parent is not None:
-                tracked = True
-            parents.append(parent)
-        if tracked:
-            out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
+    if tracked:
+        out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
     return out
