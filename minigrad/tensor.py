@@ -354,7 +354,7 @@ class Tensor(Methods):
                     f"backward() without a gradient needs a single number, this has shape {self.shape}: "
                     "reduce it with .sum() or .mean(), or pass gradient="
                 )
-            return np.ones_like(self._array)
+            return np.array(1, self.dtype).reshape(self.shape)
         dz = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
         if dz.shape != self.shape:
             raise ValueError(f"gradient must have the shape of the tensor, {self.shape}, got {dz.shape}")
