@@ -199,9 +199,8 @@ def exp_shifted(x: Array, axis: int) -> Array:
 
 
 def finite_max(x: Array, axis: int | tuple[int, ...] | None) -> Array:
-    """max x along the axis, kept as size 1; 0 instead of an infinity, so that x - max is never inf - inf."""
-    top = np.max(x, axis, keepdims=True, initial=-np.inf)  # of nothing: -inf
-    return np.where(np.isinf(top) & (top < 0), 0, top).astype(x.dtype, copy=False)
+    """max x along the axis, kept as size 1; at least the lowest finite number, so that -inf - max is never NaN."""
+    return x.max(axis, keepdims=True, initial=np.finfo(x.dtype).min)
 
 
 @op

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ def cross_entropy(
         wanted, keep = _hard_targets(x, target, axis, ignore_index)
     if label_smoothing:
         wanted = wanted * (1 - label_smoothing) + label_smoothing / classes
-    if keep is not None:
-        wanted *= np.expand_dims(keep, axis)
+        if keep is not None:
+            wanted *= np.expand_dims(keep, axis)
     scale = None
     if weight is not None:
         scale = weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
@@ -89,7 +90,7 @@ def cross_entropy(
 
 
 def _hard_targets(x: Array, target: Array, axis: int, ignore_index: int) -> tuple[Array, Array]:
-    """One-hot rows in the shape of x, and which targets count."""
+    """One-hot rows in the shape of x, zeros for targets that do not count, and which do."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target must be class indices (integers) or probabilities (floats), got {target.dtype}")
     expected = x.shape[:axis] + x.shape[axis + 1 :]
@@ -103,8 +104,10 @@ def _hard_targets(x: Array, target: Array, axis: int, ignore_index: int) -> tupl
         raise IndexError(
             f"target {int(target[where])} at {where} is not one of the {classes} classes (0 to {classes - 1})"
         )
-    wanted = np.zeros_like(x)
-    np.put_along_axis(wanted, np.expand_dims(np.where(keep, target, 0), axis), 1, axis)
+    wanted = np.zeros(x.shape, x.dtype)
+    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    hot = np.where(keep, target, 0).reshape(before, after)
+    wanted.reshape(before, classes, after)[np.arange(before)[:, None], hot, np.arange(after)] = keep.reshape(hot.shape)
     return wanted, keep
 
 
@@ -126,8 +129,7 @@ def nll_loss(
     axis = 0 if x.ndim == 1 else 1
     if x.ndim == 0:
         raise ValueError("x needs a class axis: (C,) or (N, C, ...)")
-    wanted, keep = _hard_targets(x, target, axis, ignore_index)
-    wanted *= np.expand_dims(keep, axis)
+    wanted, _ = _hard_targets(x, target, axis, ignore_index)
     if weight is not None:
         wanted *= weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
     count = wanted.sum()
