@@ -854,7 +854,7 @@ class Tensor(Methods):
 
     def view(self, *shape: Any) -> Tensor:
         """As ``reshape``; where the memory does not allow a view, it copies instead of raising."""
-        return self.reshape(*shape)
+        return apply(ops.reshape, self, shape=_ints(shape))
 
     def view_as(self, other: Tensor) -> Tensor:
         return self.reshape(other.shape)
@@ -1481,7 +1481,7 @@ def _ints(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """``(2, 3)`` and ``((2, 3),)`` alike."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = tuple(sizes[0])
-    return tuple(operator.index(n) for n in sizes)
+    return tuple(map(operator.index, sizes))
 
 
 def _index(index: Any, shape: tuple[int, ...]) -> Any:

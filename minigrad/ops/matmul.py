@@ -45,7 +45,7 @@ def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
 
 def _rows(x: Array) -> Array:
     """All but the last axis as one; reshape(-1, n) would refuse n = 0."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 @op
@@ -59,20 +59,19 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, B
     """
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x {x.shape} must end in the input size of weight (out, in) = {weight.shape}")
-    flat = _rows(x)
-    shape, has_bias = x.shape[:-1], bias is not None
-    z = flat @ weight.T
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have the output size of weight, ({weight.shape[0]},), got {bias.shape}")
+    flat, has_bias = _rows(x), bias is not None
+    z = flat.dot(weight.T)  # of two matrices, dot is matmul and begins sooner
     if bias is not None:
-        if bias.shape != weight.shape[:1]:
-            raise ValueError(f"bias must have the output size of weight, ({weight.shape[0]},), got {bias.shape}")
         z += bias
 
     def backward(dz):
-        dz = _rows(dz)
-        dx = (dz @ weight).reshape(*shape, weight.shape[1])
-        return dx, dz.T @ flat, dz.sum(0) if has_bias else None
+        flat_dz = _rows(dz)
+        dx = flat_dz.dot(weight).reshape(*dz.shape[:-1], weight.shape[1])
+        return dx, flat_dz.T.dot(flat), flat_dz.sum(0) if has_bias else None
 
-    return z.reshape(*shape, weight.shape[0]), backward
+    return z.reshape(*x.shape[:-1], weight.shape[0]), backward
 
 
 @op

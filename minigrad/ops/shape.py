@@ -104,10 +104,10 @@ def cat(*xs: Array, axis: int = 0) -> tuple[Array, Backward]:
     """z = the xs one after the other along an axis
     dx_i = the part of dz that x_i became
     """
-    ends = np.cumsum([x.shape[axis] for x in xs])[:-1]
+    sizes = [x.shape[axis] for x in xs]
 
     def backward(dz):
-        return tuple(np.split(dz, ends, axis))
+        return tuple(np.split(dz, np.cumsum(sizes)[:-1], axis))
 
     return np.concatenate(xs, axis), backward
 
