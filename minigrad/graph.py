@@ -266,7 +266,10 @@ def _check_count(node: Node, raw: tuple[Array | None, ...]) -> None:
 
 
 def _given_twice(dx: Array, raw: tuple[Array | None, ...]) -> bool:
-    return len(raw) > 1 and [*map(id, raw)].count(id(dx)) > 1
+    times = 0
+    for other in raw:  # not count(): arrays are compared element by element
+        times += other is dx
+    return times > 1
 
 
 def _run_hooks(hooks: list[Hook], dz: Array) -> Array:

@@ -19,6 +19,7 @@ import pytest
 import minigrad as mg
 from minigrad.graph import backward_steps, unbroadcast
 from minigrad.nn import functional as F
+from minigrad.tensor import apply
 
 ROOT = Path(__file__).parent.parent
 
@@ -517,6 +518,23 @@ def test_seed():
     ids = mg.multinomial(mg.tensor([0.0, 1.0, 3.0]), 4000, replacement=True)
     assert set(ids.tolist()) == {1, 2} and (ids == 2).float().mean().item() == pytest.approx(0.75, abs=0.03)
     assert sorted(mg.multinomial(mg.ones(5), 5).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_one_array_given_to_a_leaf_and_then_to_a_node():
+    """What is later added to the leaf's gradient must not reach the node."""
+
+    def both(x, y):
+        def backward(dz):
+            dx = dz * 2
+            return dx, dx
+
+        return 2 * (x + y), backward
+
+    x, other = leaf(3), leaf(3)
+    y = other * 1.0
+    w = x * 3.0  # its backward runs between those of ``both`` and of y
+    (apply(both, x, y) + w).sum().backward()
+    assert x.grad.tolist() == [5, 5, 5] and other.grad.tolist() == [2, 2, 2]
 
 
 def test_steps_are_what_backward_does():
