@@ -8,6 +8,8 @@ import numpy as np
 
 from minigrad.ops.registry import Array, Backward, op, scale_nonzero
 
+NUMBER = (int, float)  # an operand of these kinds is a constant: nobody asks for its gradient
+
 
 @op
 def add(x: Array, y: Array) -> tuple[Array, Backward]:
@@ -45,7 +47,7 @@ def mul(x: Array, y: Array) -> tuple[Array, Backward]:
     """
 
     def backward(dz):
-        return dz * y, dz * x
+        return None if isinstance(x, NUMBER) else dz * y, None if isinstance(y, NUMBER) else dz * x
 
     return x * y, backward
 
@@ -59,6 +61,8 @@ def div(x: Array, y: Array) -> tuple[Array, Backward]:
     z = x / y
 
     def backward(dz):
+        if isinstance(y, NUMBER) and y != 0:
+            return dz / y, None
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = 1 / y
             return scale_nonzero(dz, slope), scale_nonzero(dz, -z * slope)
@@ -86,7 +90,7 @@ def pow(x: Array, y: Array) -> tuple[Array, Backward]:
 
     Where x = 0 the gradient of y is 0 (the limit for y > 0). A plain number y is a constant.
     """
-    if isinstance(y, int | float):
+    if isinstance(y, NUMBER):
         return _pow_number(x, y)
     z = x**y
 
