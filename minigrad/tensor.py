@@ -7,6 +7,7 @@ arrays and, where a gradient is wanted, records a node.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 import warnings
@@ -863,7 +864,7 @@ class Tensor(Methods):
         if self.ndim == 0:
             return self.reshape(1)
         start, end = _dim(start_dim, self.ndim), _dim(end_dim, self.ndim)
-        return self.reshape(*self.shape[:start], int(np.prod(self.shape[start : end + 1])), *self.shape[end + 1 :])
+        return self.reshape(*self.shape[:start], math.prod(self.shape[start : end + 1]), *self.shape[end + 1 :])
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
         dim = _dim(dim, self.ndim)
@@ -920,8 +921,8 @@ class Tensor(Methods):
             sizes = [int(s) for s in split_size]
             if sum(sizes) != n:
                 raise OpValueError(f"split sizes {sizes} sum to {sum(sizes)}, the tensor has {n} along dim {dim}")
-        ends = np.cumsum(sizes).tolist()
-        return tuple(self.narrow(dim, end - size, size) for size, end in zip(sizes, ends, strict=True))
+        starts = itertools.accumulate(sizes, initial=0)  # and the end
+        return tuple(self.narrow(dim, start, size) for start, size in zip(starts, sizes, strict=False))
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         """At most that many pieces of equal size along dim (the last may be smaller)."""

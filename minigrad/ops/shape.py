@@ -30,11 +30,13 @@ def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x with its axes in the order dims
     dx = dz with its axes put back
     """
-    if sorted(d % x.ndim if x.ndim else d for d in dims) != list(range(x.ndim)):
+    axes = range(x.ndim)
+    order = [d % x.ndim if x.ndim else d for d in dims]
+    if sorted(order) != list(axes):
         raise ValueError(f"dims must name each of the {x.ndim} axes once, got {dims}")
 
     def backward(dz):
-        return (dz.transpose(np.argsort([d % len(dims) for d in dims])),)
+        return (dz.transpose([order.index(axis) for axis in axes]),)
 
     return x.transpose(dims), backward
 
