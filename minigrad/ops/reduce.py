@@ -70,7 +70,9 @@ def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array,
     def backward(dz):
         return (spread(dz / n, shape, axis, keepdims),)
 
-    return x.mean(axis, keepdims=keepdims), backward
+    if n == 0 or x.dtype.itemsize < 4:  # NumPy warns of the first, and adds up half precision in single
+        return x.mean(axis, keepdims=keepdims), backward
+    return x.sum(axis, keepdims=keepdims) / n, backward
 
 
 @op
