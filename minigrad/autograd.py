@@ -48,8 +48,8 @@ def grad(
         raise ValueError(f"{len(seeds)} grad_outputs for {len(outs)} outputs")
     found: dict[Any, Array] = {}
 
-    def take(key: Any, dz: Array) -> None:
-        found[key] = found[key] + dz if key in found else dz
+    def take(key: Any, dz: Array, shared: bool) -> None:
+        found[key] = found[key] + dz if key in found else dz.copy() if shared else dz
 
     handles = []
     for x in wanted:
@@ -59,7 +59,7 @@ def grad(
             )
         if x.grad_fn is not None:
             node = x.grad_fn
-            handles.append(x.register_hook(lambda dz, node=node: take(node, dz.copy()), raw=True))
+            handles.append(x.register_hook(lambda dz, node=node: take(node, dz, True), raw=True))
     try:
         roots = [(out.grad_fn or out, out._cotangent(seed)) for out, seed in zip(outs, seeds, strict=True)]
         for _ in backward_steps(roots, retain_graph=retain_graph, receive=take):

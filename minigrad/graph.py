@@ -31,8 +31,8 @@ class Leaf(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
-    def receive(self, dz: Array) -> None:
-        """Add a contribution, an array that nobody else holds, to the gradient."""
+    def receive(self, dz: Array, shared: bool) -> None:
+        """Add a contribution to the gradient; a shared array is held by others too, so it must be copied to be kept."""
 
 
 class Node:
@@ -178,15 +178,15 @@ def backward_steps(
     roots: Iterable[tuple[Node | Leaf, Array]],
     *,
     retain_graph: bool = False,
-    receive: Callable[[Any, Array], None] = lambda leaf, dz: leaf.receive(dz),
+    receive: Callable[[Any, Array, bool], None] = lambda leaf, dz, shared: leaf.receive(dz, shared),
 ) -> Iterator[Step]:
     """Walk back from the roots, one step per node, newest node first.
 
     The creation number reversed is a valid order: whatever used a result was made after it, so a node's gradient is
-    complete when its turn comes. ``roots`` are pairs of a node (or leaf) and its gradient. ``receive(leaf, dz)`` takes
-    what arrives at a leaf, by default into its ``.grad``. The graph is released as it is walked unless
-    ``retain_graph``. Raises RuntimeError where it was released before, or where an array that a backward needs has
-    been written to since.
+    complete when its turn comes. ``roots`` are pairs of a node (or leaf) and its gradient. ``receive(leaf, dz,
+    shared)`` takes what arrives at a leaf, by default into its ``.grad``; a shared array is not its own to keep. The
+    graph is released as it is walked unless ``retain_graph``. Raises RuntimeError where it was released before, or
+    where an array that a backward needs has been written to since.
     """
     pending: dict[Node, Array] = {}
     summed: set[Node] = set()  # nodes whose pending gradient is a sum made here, free to add to in place
@@ -196,9 +196,9 @@ def backward_steps(
     def arrive(parent: Any, dz: Array, shared: bool) -> None:
         if type(parent) is not Node:
             if parent.hooks:
-                hooked[parent] = hooked[parent] + dz if parent in hooked else dz
+                hooked[parent] = hooked[parent] + dz if parent in hooked else dz.copy() if shared else dz
             else:
-                receive(parent, dz.copy() if shared else dz)
+                receive(parent, dz, shared)
         elif parent not in pending:
             pending[parent] = dz
             heappush(queue, (-parent.order, parent))
@@ -245,7 +245,7 @@ def backward_steps(
             state.step_observer(step)
         yield step
     for leaf, dz in hooked.items():
-        receive(leaf, np.array(_run_hooks(leaf.hooks or [], dz)))
+        receive(leaf, np.asarray(_run_hooks(leaf.hooks or [], dz)), True)
 
 
 def nodes_behind(root: Node) -> list[Node]:

@@ -316,10 +316,10 @@ class Tensor(Methods):
                 raise ValueError(f"grad must have the shape of the tensor, {self.shape}, got {value.shape}")
         self._grad = value
 
-    def receive(self, dz: Array) -> None:
-        """Add an array that nobody else holds to the gradient."""
+    def receive(self, dz: Array, shared: bool) -> None:
+        """Add an array to the gradient; a copy is kept of one that others hold too."""
         if self._grad is None:
-            self._grad = Tensor(dz)
+            self._grad = Tensor(dz.copy() if shared else dz)
         else:
             self._grad._array += dz
 
@@ -373,7 +373,7 @@ class Tensor(Methods):
         def keep(dz: Array) -> None:
             tensor = reference()
             if tensor is not None:
-                tensor.receive(dz.copy())
+                tensor.receive(dz, shared=True)
 
         self.register_hook(keep, raw=True)
 

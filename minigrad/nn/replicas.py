@@ -8,6 +8,7 @@ back comes to it first, and sends the other on its own walk.
 from __future__ import annotations
 
 import functools
+import itertools
 import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad.graph import backward_steps, set_grad_enabled, state
-from minigrad.nn.module import Module
+from minigrad.nn.module import Module, Parameter
 from minigrad.ops import Array
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor, apply, get_default_dtype, set_default_dtype
-from minigrad.workers import Place, SharedMemory, Worker
+from minigrad.workers import SharedMemory, Worker
 
 Structure = list[tuple[Any, ...]]  # what a replica must have in common with the module, to be compared by identity
+
+NOTHING = np.empty(0)  # in place of a gradient
 
 
 class Sent(NamedTuple):
@@ -48,7 +51,8 @@ class Team:
         self.structure: Structure = []
         self.attributes: list[dict[str, Any]] = []  # of each module, as the replicas know them
         self.walking: dict[Worker, tuple[Call, int]] = {}  # who walks back for which call, and the request's number
-        self.weights: list[Array]  # in memory that the replicas see
+        self.weights: list[Array]  # in memory that all replicas see
+        self.gradients: dict[Worker, list[Array]] = {}  # of the parameters, in memory that a worker writes to
         self.count = 0  # calls so far
         self.forgotten: list[int] = []  # calls whose graph nobody holds any more
         weakref.finalize(self, _end, self.workers)
@@ -56,7 +60,7 @@ class Team:
     def start(self, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Callable[[], Any]]:
         """Give each share, (args, kwargs), to a replica; calling what is returned waits for its output."""
         modules = list(self.module.modules())
-        tensors = [*self.module.parameters(), *self.module.buffers()]
+        tensors = tensors_of(modules)
         structure: Structure = [(m, len(m._hooks), len(m._pre_hooks)) for m in modules]
         structure += [(t, t.shape, t.dtype, t.requires_grad) for t in tensors]
         gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
@@ -86,7 +90,7 @@ class Team:
         started = []
         for i, (worker, (args, kwargs)) in enumerate(zip(self.workers, shares, strict=False)):
             inputs = [x for x in tensors_in((args, kwargs)) if x.requires_grad]
-            call = Call(self, worker)
+            call = Call(self, worker, inputs)
             modes = state.grad_enabled, get_default_dtype().str, (stream, i)
             call.answer = worker.send(("forward", call.number, modes, packed((args, kwargs))))
             started.append((call, apply(replica, *parameters, *inputs, call=call)))
@@ -96,14 +100,16 @@ class Team:
         """Fork at least so many workers anew, from the module as it is now."""
         count = max(count, len(self.workers))
         self.close()
-        memory = SharedMemory()
-        places = memory.write([t._array for t in tensors])
-        self.weights = memory.views(places)
+        weights = SharedMemory()
+        self.weights = weights.views(weights.write([t._array for t in tensors]))
         self.structure = structure
         self.note_attributes()
-        serve = Replica(self.module, memory, places).serve
         for i in range(1, count + 1):
-            self.workers.append(Worker(serve, f"worker {i} of {count}"))
+            memory = SharedMemory()
+            gradients = memory.views(memory.write([t._array for t in tensors if t.requires_grad]))
+            worker = Worker(Replica(self.module, self.weights, gradients).serve, f"worker {i} of {count}")
+            self.workers.append(worker)
+            self.gradients[worker] = gradients
 
     def note_attributes(self) -> None:
         """Take what the modules' attributes are now for known: ``forward`` changed them, here as there."""
@@ -113,6 +119,7 @@ class Team:
         """End the workers."""
         _end(self.workers)
         self.walking.clear()
+        self.gradients.clear()
 
 
 def _end(workers: list[Worker]) -> None:
@@ -130,8 +137,9 @@ def _same(structure: Structure, other: Structure) -> bool:
 class Call:
     """One share of one forward pass, done elsewhere. Lives as long as the nodes that need its graph."""
 
-    def __init__(self, team: Team, worker: Worker) -> None:
+    def __init__(self, team: Team, worker: Worker, inputs: list[Tensor]) -> None:
         team.count += 1
+        self.inputs = len(inputs)  # those that want a gradient
         self.team = team
         self.worker = worker
         self.number = team.count
@@ -155,22 +163,28 @@ class Call:
         """Send the replica back from one of its outputs, without waiting. One walk at a time, for a worker."""
         walking = self.team.walking
         if self.worker in walking:
-            walking[self.worker][0].arrive()
+            walking[self.worker][0].keep()
         walking[self.worker] = self, self.worker.send(("walk_back", self.number, index, np.array(dz)))
 
-    def arrive(self) -> None:
-        """Wait for the end of the walk, and add what it found."""
+    def arrive(self) -> list[Array | None]:
+        """Wait for the end of the walk: what it found for each leaf, weights first, in memory that the next changes."""
         _, request = self.team.walking.pop(self.worker)
-        there, arrays = self.worker.hear(request)
-        self.found = self.found or [None] * len(there)
-        for i, array in zip(np.flatnonzero(there), arrays, strict=True):
-            before = self.found[i]
-            self.found[i] = array.copy() if before is None else before + array
+        there, of_inputs = self.worker.hear(request)
+        arrays = [*self.team.gradients[self.worker], *of_inputs]
+        return [array if here else None for array, here in zip(arrays, there, strict=True)]
+
+    def keep(self) -> None:
+        """Add up what a walk found, for another is to come."""
+        pairs = itertools.zip_longest(self.found, self.arrive())
+        self.found = [x if y is None else y.copy() if x is None else x + y for x, y in pairs]
 
     def gradients(self) -> tuple[Array | None, ...]:
         """What all walks back have brought to each leaf."""
-        if self.team.walking.get(self.worker, (None,))[0] is self:
-            self.arrive()
+        here = self.team.walking.get(self.worker, (None,))[0] is self
+        if here and not self.found and not self.inputs:
+            return tuple(self.arrive())  # no need to copy: the engine adds each to a leaf's gradient at once
+        if here:
+            self.keep()
         found, self.found = self.found, []
         return tuple(found)
 
@@ -206,20 +220,21 @@ def replica_output(
 class Replica:
     """The module in a worker, and what is kept there between forward and backward."""
 
-    def __init__(self, module: Module, weights: SharedMemory, places: list[Place]) -> None:
+    def __init__(self, module: Module, weights: list[Array], gradients: list[Array]) -> None:
         self.module = module
         self.modules = list(module.modules())
-        self.parameters, self.buffers = list(module.parameters()), list(module.buffers())
-        self.learned = [p for p in self.parameters if p.requires_grad]
-        self.weights = weights.views(places)
+        self.tensors = list(zip(tensors_of(self.modules), weights, strict=True))
+        learned = [t for t, _ in self.tensors if t.requires_grad]
+        self.gradients = dict(zip(learned, gradients, strict=True))
         self.ready = False
-        self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # of each call the outputs and the leaves
+        self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # of each call: outputs, inputs to differentiate
 
     def serve(self, request: tuple[Any, ...]) -> tuple[Any, Sequence[Array]]:
         """Answer a request: its first word is the method, the rest the arguments."""
-        if not self.ready:
-            for p, view in zip(self.parameters, self.weights, strict=False):
-                p._array, p.hooks = view, None  # hooks wait for the whole gradient, over there
+        if not self.ready:  # here begins the worker
+            for p, weight in self.tensors:
+                if isinstance(p, Parameter):
+                    p._array, p.hooks = weight, None  # hooks wait for the whole gradient, over there
             self.ready = True
         return getattr(self, request[0])(*request[1:])
 
@@ -236,34 +251,38 @@ class Replica:
         grad_enabled, dtype, randomness = modes
         set_default_dtype(dtype)
         default_generator.numpy = np.random.default_rng(randomness)
-        for buffer, array in zip(self.buffers, self.weights[len(self.parameters) :], strict=True):
-            buffer._array = array.copy()
+        for buffer, array in self.tensors:
+            if not isinstance(buffer, Parameter):
+                buffer._array = array.copy()
         args, kwargs = replaced(share, Sent, lambda sent: Tensor(sent.array, requires_grad=sent.requires_grad))
-        leaves = self.learned + [x for x in tensors_in((args, kwargs)) if x.requires_grad]
+        inputs = [x for x in tensors_in((args, kwargs)) if x.requires_grad]
         with set_grad_enabled(grad_enabled):
             output = self.module(*args, **kwargs)
         outputs = list(tensors_in(output))
         if any(x.requires_grad for x in outputs):
-            self.graphs[number] = outputs, leaves
+            self.graphs[number] = outputs, inputs
         order = iter(range(len(outputs)))
         content = replaced(output, Tensor, lambda x: Received(next(order), x.requires_grad))
         return content, [x._array for x in outputs]
 
     def walk_back(self, number: int, index: int, dz: Array) -> tuple[list[bool], Sequence[Array]]:
-        """Whether an output's gradient dz comes to each leaf, and what comes there."""
-        outputs, leaves = self.graphs[number]
+        """Whether an output's gradient dz comes to each leaf, weights first; what comes to inputs."""
+        outputs, inputs = self.graphs[number]
         found: dict[Tensor, Array] = {}
 
-        def receive(leaf: Tensor, dx: Array) -> None:
+        def receive(leaf: Tensor, dx: Array, shared: bool) -> None:
             if leaf in found:
                 found[leaf] += dx
+            elif leaf in self.gradients:
+                found[leaf] = self.gradients[leaf]
+                found[leaf][...] = dx
             else:
-                found[leaf] = dx
+                found[leaf] = dx.copy() if shared else dx
 
         root = outputs[index]
         for _ in backward_steps([(root._node or root, dz)], retain_graph=True, receive=receive):
             pass
-        return [leaf in found for leaf in leaves], [found[leaf] for leaf in leaves if leaf in found]
+        return [leaf in found for leaf in (*self.gradients, *inputs)], [found.get(x, NOTHING) for x in inputs]
 
 
 # Values made of tensors, tuples, lists, dicts and plain things
@@ -292,6 +311,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, dict | tuple | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from tensors_in(part)
+
+
+def tensors_of(modules: list[Module]) -> list[Tensor]:
+    """Their parameters and buffers, each once."""
+    members = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
+    return list({id(t): t for t in members}.values())
 
 
 def packed(value: Any) -> Any:

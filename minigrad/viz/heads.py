@@ -76,7 +76,7 @@ def attention_layers(
             )
         if root._node is not None:
             start = [(root._node, np.ones_like(root._array))]
-            for step in backward_steps(start, receive=lambda leaf, dz: None):
+            for step in backward_steps(start, receive=lambda leaf, dz, shared: None):
                 watcher.on_step(step)
     finally:
         state.observer = before
