@@ -12,6 +12,7 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 LARGEST = 1 << 30  # bytes; larger arrays still come from the system one by one
+NEVER = -1  # trim: what a large model frees at the end of a step is what it needs in the next
 
 
 def keep_freed_memory() -> bool:
@@ -20,6 +21,6 @@ def keep_freed_memory() -> bool:
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-        return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))
+        return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
     except (AttributeError, OSError):  # musl, say
         return False
