@@ -1,6 +1,6 @@
 """Train a small GPT on characters: real text in, text in its style out.
 
-    python examples/train_char_gpt.py                      the Python language reference, about two minutes
+    python examples/train_char_gpt.py                      the Python language reference, about a minute
     python examples/train_char_gpt.py --data my.txt        a text of yours
     python examples/train_char_gpt.py --resume runs/python-docs.npz
     mpiexec -n 4 python examples/train_char_gpt.py         each batch shared by four processes, on one machine or many
