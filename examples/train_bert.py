@@ -62,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=natural_float, default=0.01)
     parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
     parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()
 
 
@@ -71,7 +72,8 @@ def trainer_of(
     optimizer = optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=settings["weight_decay"])
     schedule = optim.lr_scheduler.CosineWarmup(optimizer, min(settings["warmup"], steps), steps, lr / 10)
     extra["settings"] = settings
-    return Trainer(model, optimizer, schedule, batches, lambda model, x, y: model(x, y)[1], extra=extra)
+    loss_of = lambda model, x, y: model(x, y)[1]  # noqa: E731
+    return Trainer(model, optimizer, schedule, batches, loss_of, extra=extra, workers=settings["workers"])
 
 
 @mg.no_grad()
@@ -140,7 +142,7 @@ def bag_of_characters(train: tuple[np.ndarray, np.ndarray], x: np.ndarray, V: in
 def main() -> int:
     args = arguments()
     name = f"bert-{Path(args.data).stem or 'run'}"
-    settings, out, checkpoint = open_run(args, name, steps=1200, finetune_steps=400)
+    settings, out, checkpoint = open_run(args, name, steps=1200, finetune_steps=400, workers=None)
     seed, batch_size, block_size = (settings[key] for key in ("seed", "batch_size", "block_size"))
     text = data.load_text(settings["data"])
     if checkpoint is None:

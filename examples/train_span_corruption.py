@@ -55,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lr-factor", type=natural_float, default=1.0, help="multiplies the rates of the schedule")
     parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
     parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()
 
 
@@ -78,7 +79,7 @@ def cost_of_missing(model: T5, tokenizer: CharTokenizer, windows: list) -> float
 
 def main() -> int:
     args = arguments()
-    settings, out, checkpoint = open_run(args, "spans", steps=2000)
+    settings, out, checkpoint = open_run(args, "spans", steps=2000, workers=None)
     text = load_text(settings["data"])
     cut = len(text) - len(text) // 10
     if len(text) - cut < settings["window"]:
@@ -108,6 +109,8 @@ def main() -> int:
         batches,
         lambda model, x, y: model(x, y)[1],
         extra={"config": vars(model.config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        workers=settings["workers"],
+        ignore_index=model.config.pad,
     )
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)

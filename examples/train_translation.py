@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--beams", type=positive_int, default=4, help="of the beam search at the end")
     parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()
 
 
@@ -103,7 +104,7 @@ def show_look(weights: np.ndarray, source: str, target: str) -> None:
 
 def main() -> int:
     args = arguments()
-    settings, out, checkpoint = open_run(args, "translation", steps=2000)
+    settings, out, checkpoint = open_run(args, "translation", steps=2000, workers=None)
     if settings["numbers"] < 100:
         raise ValueError(f"--numbers must be at least 100, got {settings['numbers']}")
 
@@ -134,6 +135,8 @@ def main() -> int:
         lambda model, x, y: model(x, y, settings["label_smoothing"] if model.training else 0.0)[1],
         grad_clip=settings["grad_clip"],
         extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        workers=settings["workers"],
+        ignore_index=config.pad,
     )
     if checkpoint is not None:
         trainer.load_state_dict(checkpoint)

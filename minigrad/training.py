@@ -101,7 +101,8 @@ class Trainer:
     data stored along in the checkpoint (config, vocabulary, settings).
 
     ``workers`` processes share each batch on this machine (``nn.DataParallel``), None for one per core where a batch is
-    large enough. A share counts by its rows, so the loss must be a mean over rows that all count alike.
+    large enough. Shares, and those of ranks, count by their targets: the loss must be the mean over all targets y that
+    are not ``ignore_index``, as cross-entropy is.
 
     With a ``world`` of several ranks (``minigrad.parallel``) each makes a Trainer and calls the same methods: all draw
     the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the files.
@@ -119,6 +120,7 @@ class Trainer:
         extra: dict[str, Any] | None = None,
         world: World | None = None,
         workers: int | None = 1,
+        ignore_index: int = -100,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -129,9 +131,11 @@ class Trainer:
         self.extra = extra or {}
         self.world = world or World()
         self.world.broadcast(model)
+        self.ignore_index = ignore_index
         self.shared = None
         if workers != 1 and self.world.size == 1:
-            self.shared = DataParallel(_LossOfRows(model, loss_of), None if workers is None else range(workers))
+            share = _LossOfShare(model, loss_of, ignore_index)
+            self.shared = DataParallel(share, None if workers is None else range(workers))
         self.step = 0
         self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
         self.losses: list[float] = []  # of every step
@@ -168,7 +172,11 @@ class Trainer:
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean loss of a batch."""
-        return self.loss_of(self.model, x, y) if self.shared is None else self.shared(x, y).sum() / len(x)
+        return (
+            self.loss_of(self.model, x, y)
+            if self.shared is None
+            else self.shared(x, y).sum() / counted(y, self.ignore_index)
+        )
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
@@ -190,7 +198,7 @@ class Trainer:
             failure = error  # the other ranks wait in average_gradients
         parameters = list(self.model.parameters())
         notes = value, failure is not None, self.interrupted.is_set()
-        value, failed, stop = self.world.average_gradients(parameters, len(own_x), notes)
+        value, failed, stop = self.world.average_gradients(parameters, counted(own_y, self.ignore_index), notes)
         if failed:
             self.batches.load_state_dict(before[0])
             set_rng_state(before[1])
@@ -332,16 +340,25 @@ class Trainer:
                 file.write(text.getvalue().encode("utf-8"))
 
 
-class _LossOfRows(Module):
-    """The mean loss of some rows, times their number: what can be added up over the shares of a batch."""
+def counted(y: Any, ignore_index: int) -> int:
+    """How many of the targets count."""
+    return int(np.count_nonzero(np.asarray(y) != ignore_index))
 
-    def __init__(self, model: Module, loss_of: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
+
+class _LossOfShare(Module):
+    """The mean loss of some rows, times the number of their targets: what can be added up over shares."""
+
+    def __init__(self, model: Module, loss_of: Callable[[Any, Tensor, Tensor], Tensor], ignore_index: int) -> None:
         super().__init__()
         self.model = model
         self.loss_of = loss_of
+        self.ignore_index = ignore_index
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.loss_of(self.model, x, y) * len(x)
+        count = counted(y, self.ignore_index)
+        if count == 0:
+            return next(self.model.parameters()).new_zeros(())
+        return self.loss_of(self.model, x, y) * count
 
 
 class _interrupts:

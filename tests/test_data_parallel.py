@@ -394,17 +394,22 @@ def test_names_and_copies(shared):
     other.close()
 
 
-def trainer(count: int, dropout: float = 0.0) -> Trainer:
+def trainer(count: int, dropout: float = 0.0, ignored: int = -100) -> Trainer:
+    def loss_of(model: GPT, x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+        return F.cross_entropy(model(x)[0].view(-1, 11), y.view(-1), ignore_index=ignored)
+
     module = small_gpt(dropout=dropout)
     batches = RandomBatches(np.random.default_rng(0).integers(0, 11, 200), 5, 8, mg.Generator().manual_seed(1))
     optimizer = mg.optim.AdamW(module.parameters(), lr=0.01)
-    return Trainer(module, optimizer, None, batches, lambda model, x, y: model(x, y)[1], grad_clip=0.1, workers=count)
+    return Trainer(module, optimizer, None, batches, loss_of, grad_clip=0.1, workers=count, ignore_index=ignored)
 
 
-def test_a_trainer_weighs_shares_by_their_rows(double):
-    alone, both = trainer(1), trainer(2)
-    windows = [batch(5)]
-    windows = [tuple(x.numpy() for x in pair) for pair in windows]
+@pytest.mark.parametrize("ignored", [-100, 3])
+def test_a_trainer_weighs_shares_by_their_targets(double, ignored):
+    alone, both = trainer(1, ignored=ignored), trainer(2, ignored=ignored)
+    x, y = (part.numpy() for part in batch(5))
+    y[:3] = ignored if ignored == 3 else y[:3]  # nothing counts in the first share
+    windows = [(x, y)]
     steps = [[t.train_step() for _ in range(4)] + [t.evaluate(windows)] for t in (alone, both)]
     both.shared.close()
     assert alone.shared is None
