@@ -1,6 +1,6 @@
 """Train a small BERT: first it guesses hidden characters, then it learns to tell kinds of lines apart.
 
-    python examples/train_bert.py                 about four minutes: the Python language reference, then lines of code
+    python examples/train_bert.py                 about two minutes: the Python language reference, then lines of code
     python examples/train_bert.py --data my.txt   pre-trained on a text of yours
     python examples/train_bert.py --resume runs/bert-python-docs.npz
 

@@ -1,6 +1,6 @@
 """Train a T5 the way T5 was trained: text with holes in, what is missing out, and nobody has to label anything.
 
-    python examples/train_span_corruption.py                 the Python language reference, two minutes
+    python examples/train_span_corruption.py                 the Python language reference, one minute
     python examples/train_span_corruption.py --data my.txt   a text of yours
 
 Of each window of text 15 % is cut out, in holes of three characters on average (Raffel et al. 2020, section 3.1.4):
