@@ -420,9 +420,9 @@ class Tensor(Methods):
 
     # Out of the library
 
-    def numpy(self) -> Array:
-        """The values as a NumPy array that shares memory. Raises RuntimeError while a gradient is wanted."""
-        if self.requires_grad and state.grad_enabled:
+    def numpy(self, *, force: bool = False) -> Array:
+        """The values as a NumPy array that shares memory. RuntimeError while a gradient is wanted, unless ``force``."""
+        if self.requires_grad and state.grad_enabled and not force:
             raise RuntimeError("numpy() would leave the graph silently: say .detach().numpy()")
         return self._array
 

@@ -225,6 +225,13 @@ def test_numpy_on_the_left():
     assert isinstance(np.ones(2) < t, mg.Tensor)
 
 
+def test_numpy_out_of_the_graph_is_said():
+    x = mg.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="numpy\\(\\) would leave the graph silently"):
+        x.numpy()
+    assert np.shares_memory(x.numpy(force=True), x.detach().numpy())
+
+
 def test_numpy_scalars_are_tensors():
     x = mg.tensor([[3.0]], requires_grad=True)
     for z in (x.sum(), x.mean(), x[0, 0], x.max(), x.sum() * x.sum(), x.squeeze().exp()):
