@@ -8,17 +8,26 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minigrad import __version__, check, cli, debugger, run
+from minigrad import __version__, check, cli, debugger, fast, run
 from minigrad.ops import OPS
+from minigrad.ops.registry import CHOSEN
+from minigrad.threads import cores, get_num_threads
 from minigrad.viz import graph_command
+from minigrad.workers import possible
 
 
 def info(arguments: Sequence[str]) -> int | None:
-    """Print the versions and what the engine knows: for error reports."""
+    """Print the versions, and what decides the speed: for error reports."""
     if arguments:
         raise ValueError("info takes no arguments")
     print(f"minigrad {__version__}, {len(OPS)} ops; NumPy {np.__version__}; Python {platform.python_version()}")
     print(f"{platform.platform()}, {platform.machine()}")
+    count, threads = cores(), get_num_threads()
+    print(
+        f"{count} core{'s' * (count != 1)}, a matrix product takes {threads} thread{'s' * (threads != 1)}; "
+        f"workers {'possible' if possible() else 'not possible here'}; "
+        f"tuned twins {'on' if CHOSEN else 'off'}, compiled twins {'on' if fast.enabled() else 'off'}"
+    )
     return 0
 
 
@@ -27,7 +36,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "graph": (graph_command.main, "draw the graph behind the first backward pass of a script"),
     "check": (check.main, "check the gradients of a function, op or module in a file"),
     "run": (run.main, "run a PyTorch script on this engine"),
-    "info": (info, "versions, for error reports"),
+    "info": (info, "versions and settings, for error reports"),
 }
 
 

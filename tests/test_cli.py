@@ -52,3 +52,11 @@ def test_fresh_path(tmp_path):
     assert fresh_path(path).name == "run-2.npz"
     (tmp_path / "run-2.npz").touch()
     assert fresh_path(path).name == "run-3.npz"
+
+
+def test_info_says_what_decides_the_speed():
+    env = {**os.environ, "MINIGRAD_PLAIN": "1", "MINIGRAD_FAST": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "minigrad", "info"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "NumPy" in done.stdout and "takes 1 thread;" in done.stdout
+    assert "tuned twins off, compiled twins off" in done.stdout
