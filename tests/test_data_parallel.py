@@ -353,7 +353,7 @@ def test_threads_are_given_back(shared, monkeypatch):
         mg.set_num_threads(0)
 
 
-def test_who_is_not_helped_by_sharing_runs_alone(shared):
+def test_who_is_not_helped_by_sharing_runs_alone(shared, monkeypatch):
     x, y = batch(4)
     automatic = nn.DataParallel(small_gpt())
     assert automatic(x, y)[1].shape == () and not automatic.team.workers
@@ -364,6 +364,8 @@ def test_who_is_not_helped_by_sharing_runs_alone(shared):
     large = nn.DataParallel(nn.Linear(1000, 1000))
     assert large.shares((mg.ones(100, 1000),), {}) == min(threads.cores(), 100)
     assert large.shares((mg.ones(10, 1000),), {}) == 1
+    monkeypatch.setattr("minigrad.nn.data_parallel.cores", lambda: 8)
+    assert [large.shares((mg.ones(n, 1000),), {}) for n in (20, 40, 100, 1000)] == [1, 2, 6, 8]
 
 
 def test_what_cannot_be_shared_is_refused(shared):

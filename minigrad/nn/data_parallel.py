@@ -13,7 +13,7 @@ from minigrad.tensor import Tensor
 from minigrad.threads import cores
 from minigrad.workers import possible
 
-WORTH = 3e7  # weights times rows from which sharing gains more than talking costs: a step of some 4 ms on one core
+WORTH = 1.5e7  # weights times rows of a share, at least: some 2 ms of a core, or talking costs more than is gained
 
 
 class DataParallel(Module):
@@ -67,9 +67,11 @@ class DataParallel(Module):
         if self.device_ids is None:
             # Of token ids each is a row to the layers within; of other inputs the last axis is what a layer reads.
             places = max(x.numel() if x.dtype.kind in "iu" else x.numel() // max(x.shape[-1], 1) for x in tensors)
-            if places * sum(p.numel() for p in self.module.parameters()) < WORTH:
-                return 1
-        wanted = cores() if self.device_ids is None else len(self.device_ids)
+            wanted = min(cores(), int(places * sum(p.numel() for p in self.module.parameters()) // WORTH))
+        else:
+            wanted = len(self.device_ids)
+        if wanted < 2:
+            return 1
         (n,) = rows
         size = -(-n // wanted)  # as PyTorch's chunk cuts
         return -(-n // size) if size else 1
