@@ -119,6 +119,16 @@ def test_small_parameters_are_updated_together_and_nothing_changes(settings, mon
     assert np.array_equal(early.numpy(), alone[2].numpy())  # what state_dict gave goes on with the state
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
+def test_two_parameters_in_one_memory_both_move_it(part):
+    p = nn.Parameter(tensor([1.0, 2.0, 3.0, 4.0]))
+    q = nn.Parameter(p.data[part])
+    for _ in range(2):
+        p.grad, q.grad = minigrad.ones(p.shape), minigrad.ones(q.shape)
+        optim.Adam([p, q], lr=0.5).step()  # the first step moves each element by lr
+    np.testing.assert_allclose(p.data[part].numpy(), np.array([-1.0, 0.0, 1.0, 2.0])[part], atol=1e-6)
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_float32_stays_float32_and_blocks_do_not_matter(make):
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minigrad.graph import enable_grad, no_grad, note_write
+from minigrad.graph import enable_grad, memory_of, no_grad, note_write
 from minigrad.ops import Array
 from minigrad.tensor import Tensor
 
@@ -91,12 +91,16 @@ class Optimizer:
         return loss
 
     def _piles(self, given: list[Given]) -> Iterable[list[Given]]:
-        """Together those that can be updated as one: small, of one dtype, equally old."""
+        """Together those that can be updated as one: small, of one dtype, equally old, no two in the same memory."""
         if not self.elementwise:
             return [[one] for one in given]
         piles: dict[Any, list[Given]] = {}
+        taken = set()
         for i, (p, grad, state) in enumerate(given):
-            alike = (p.dtype, grad.dtype, state.get("step"), *state) if p.size <= SMALL else i
+            memory = id(memory_of(p))
+            together = p.size <= SMALL and memory not in taken
+            taken.add(memory)
+            alike = (p.dtype, grad.dtype, state.get("step"), *state) if together else i
             piles.setdefault(alike, []).append(given[i])
         return piles.values()
 
