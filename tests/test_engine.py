@@ -544,6 +544,14 @@ def test_one_array_given_to_a_leaf_and_then_to_a_node():
     assert x.grad.tolist() == [5, 5, 5] and other.grad.tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize("reduced", [lambda y: y.sum(), lambda y: y.mean(), lambda y: y.sum(0).sum()])
+def test_a_hook_cannot_write_into_elements_that_are_one_in_memory(reduced):
+    y = leaf(3) * 1.0
+    y.register_hook(lambda dz: dz.mul_(2))
+    with pytest.raises(ValueError, match="read-only"):
+        reduced(y).backward()
+
+
 def test_steps_are_what_backward_does():
     def make():
         x = leaf(3, 3)

@@ -28,7 +28,9 @@ def widen(dz: Array, ndim: int, axis: Axis, keepdims: bool) -> Array:
 def spread(dz: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
     """Repeat a reduced array over its reduced axes, as a view."""
     if axis is None:  # one number: what broadcast_to does, in a fifth of its time
-        return np.ndarray(shape, dz.dtype, dz, strides=(0,) * len(shape))
+        z = np.ndarray(shape, dz.dtype, dz, strides=(0,) * len(shape))
+        z.flags.writeable = False  # all elements are one
+        return z
     return np.broadcast_to(widen(dz, len(shape), axis, keepdims), shape)
 
 
