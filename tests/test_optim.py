@@ -129,6 +129,21 @@ def test_two_parameters_in_one_memory_both_move_it(part):
     np.testing.assert_allclose(p.data[part].numpy(), np.array([-1.0, 0.0, 1.0, 2.0])[part], atol=1e-6)
 
 
+def test_an_update_of_ones_own_gets_each_parameter_in_its_shape():
+    seen = []
+
+    class Looking(optim.AdamW):
+        def update(self, p, grad, state, group):
+            seen.append(p.shape)
+            super().update(p, grad, state, group)
+
+    params = [nn.Parameter(minigrad.ones(n)) for n in ((2,), (3, 2))]
+    for p in params:
+        p.grad = minigrad.ones(p.shape)
+    Looking(params).step()
+    assert seen == [(2,), (3, 2)]
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_float32_stays_float32_and_blocks_do_not_matter(make):
     rng = np.random.default_rng(0)

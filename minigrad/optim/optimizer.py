@@ -26,6 +26,11 @@ class Optimizer:
 
     elementwise = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update" in vars(cls):  # whoever writes another one says of it anew that it is elementwise
+            cls.elementwise = vars(cls).get("elementwise", False)
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of tensors or dicts, got a single tensor: write [tensor]")
