@@ -193,6 +193,14 @@ def test_division_by_zero_not_taken_is_harmless():
     assert dx.tolist() == [0, 0.5] and dy.tolist() == [0, -0.25]
 
 
+@pytest.mark.parametrize("y", [0, 0.0, 1e-50, math.nan])
+def test_division_by_such_a_number_not_taken_is_harmless(y):
+    with np.errstate(divide="ignore"):
+        _, backward = ops.div(np.ones(2, np.float32), y)
+    dx, _ = backward(np.zeros(2, np.float32))
+    assert dx.tolist() == [0, 0] and dx.dtype == np.float32
+
+
 def test_power_at_zero():
     _, (dx, dy) = run("pow", np.array([0.0, 0.0, 0.0]), np.array([2.0, 1.0, 0.0]))
     assert dx.tolist() == [0, 1, 0] and dy.tolist() == [0, 0, 0]

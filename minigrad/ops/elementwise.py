@@ -61,10 +61,10 @@ def div(x: Array, y: Array) -> tuple[Array, Backward]:
     z = x / y
 
     def backward(dz):
-        if isinstance(y, NUMBER) and y != 0:
+        if isinstance(y, NUMBER) and y * y > 1e-14:  # not 0, and no dtype makes it 0
             return dz / y, None
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = 1 / y
+            slope = 1 / np.asarray(y, z.dtype)
             return scale_nonzero(dz, slope), scale_nonzero(dz, -z * slope)
 
     return z, backward
