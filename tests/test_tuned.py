@@ -116,6 +116,12 @@ def test_a_row_that_a_bias_of_minus_a_billion_forbids_altogether():
     both([q, k, v, bias], {}, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("T", [1, 3])
+def test_whole_numbers_are_attended_to_as_by_the_plain_op(T):
+    x = np.arange(24).reshape(2, 3, 4)
+    both([x[:, :T], x[:, :T], x[:, :T]], {})
+
+
 def test_float16_stays_float16():
     q, k, v = arrays((200, 8), (200, 8), (200, 8), dtype=np.float16)
     both([q, k, v], {"is_causal": True}, rtol=0.02, atol=0.01)

@@ -45,7 +45,7 @@ def scaled_dot_product_attention(
         if T == 1 <= S and not is_causal:
             return single(query, key, value, factor)
         alike = query.shape[:-1] == key.shape[:-1] == value.shape[:-1] and query.dtype == key.dtype == value.dtype
-        if alike and T <= 128 and query.dtype.itemsize >= 4:
+        if alike and T <= 128 and query.dtype in (np.float32, np.float64):
             return small(query, key, value, is_causal, factor)
     if T * S <= SMALL:
         return attention.scaled_dot_product_attention(
