@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -104,10 +103,9 @@ def _hard_targets(x: Array, target: Array, axis: int, ignore_index: int) -> tupl
         raise IndexError(
             f"target {int(target[where])} at {where} is not one of the {classes} classes (0 to {classes - 1})"
         )
-    wanted = np.zeros(x.shape, x.dtype)
-    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    hot = np.where(keep, target, 0).reshape(before, after)
-    wanted.reshape(before, classes, after)[np.arange(before)[:, None], hot, np.arange(after)] = keep.reshape(hot.shape)
+    wanted = np.zeros_like(x)
+    hot = np.expand_dims(np.where(keep, target, 0), axis)
+    np.put_along_axis(wanted, hot, np.expand_dims(keep, axis), axis)
     return wanted, keep
 
 
