@@ -95,25 +95,26 @@ def cross_entropy(
 ) -> tuple[Array, Backward]:
     """z = mean of log sum exp(x) - x[target]
     dx = dz * (softmax(x) - onehot(target)) / N
-
-    For class indices: no one-hot rows are made, and one array in the shape of x is kept.
     """
-    plain = x.ndim != 2 or not x.size or x.dtype.itemsize < 4 or weight is not None or label_smoothing
-    if not plain and target.dtype.kind in "iu" and target.shape == x.shape[:1]:
+    rows_of_scores = x.ndim == 2 and x.size > 0 and x.dtype.itemsize >= 4
+    indices = target.dtype.kind in "iu" and target.shape == x.shape[:1]
+    if rows_of_scores and indices and weight is None and not label_smoothing:
         keep = target != ignore_index
         wanted = np.where(keep, target, 0)
-        plain = wanted.min() < 0 or wanted.max() >= x.shape[1]
-    else:
-        plain = True
-    if plain:
-        return loss.cross_entropy(
-            x,
-            target=target,
-            weight=weight,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            reduction=reduction,
-        )
+        if wanted.min() >= 0 and wanted.max() < x.shape[1]:
+            return cross_entropy_of_indices(x, wanted, keep, reduction)
+    return loss.cross_entropy(
+        x,
+        target=target,
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
+
+
+def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array, reduction: str) -> tuple[Array, Backward]:
+    """No one-hot rows are made, and one array in the shape of x is kept."""
     count, rows = keep.sum(), np.arange(len(x))
     e = x - activation.finite_max(x, 1)
     picked = e[rows, wanted]
