@@ -391,6 +391,7 @@ def _attention() -> Iterator[Case]:
     yield Case(name, "broadcast-keys", ((2, 2, 3, 4), (1, 5, 4), (5, 6)))
     yield Case(name, "broadcast-value", (q[1:], k[1:], v))
     yield Case(name, "one-query", ((2, 1, 4), k, v), {"scale": 0.7})
+    yield Case(name, "one-query-causal", ((2, 1, 4), k, v), {"is_causal": True})
     yield Case(name, "one-query-broadcast", ((2, 2, 1, 4), (1, 5, 4), (5, 6)))
     yield Case(name, "one-query-no-keys", ((2, 1, 4), (2, 0, 4), (2, 0, 6)))
     yield Case(name, "no-queries", ((2, 0, 4), k, v))

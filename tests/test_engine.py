@@ -239,6 +239,10 @@ def test_numpy_scalars_are_tensors():
         z.backward(retain_graph=True)
 
 
+def test_the_mean_of_half_precision_is_added_up_in_single():
+    assert mg.full((70000,), 2.0, dtype=mg.float16).mean().item() == 2
+
+
 def test_overflow():
     x = mg.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss = F.cross_entropy(x, mg.tensor([1])) + x.softmax(-1).sum() + x.logsumexp(-1).sum()
@@ -550,6 +554,32 @@ def test_a_hook_cannot_write_into_elements_that_are_one_in_memory(reduced):
     y.register_hook(lambda dz: dz.mul_(2))
     with pytest.raises(ValueError, match="read-only"):
         reduced(y).backward()
+
+
+def test_what_a_hook_does_to_its_array_stays_there():
+    def add(w):
+        x, y = leaf(3), leaf(3)
+        x.register_hook(seen.append)
+        x.register_hook(lambda dz: dz.mul_(2))
+        (x + y).backward(w)
+        return x, y
+
+    seen, w = [], mg.tensor([1.0, 2.0, 3.0])
+    x, y = add(w)
+    x.grad += 1
+    assert x.grad.tolist() == [3, 5, 7] and seen[0].tolist() == [2, 4, 6]
+    assert y.grad.tolist() == w.tolist() == [1, 2, 3]
+
+
+def test_gradients_handed_out_are_arrays_of_their_own():
+    x, y, w = leaf(2), leaf(2), mg.tensor([5.0, 6.0])
+    dx, dy = mg.autograd.grad(x + y, [x, y], [w])
+    dx += 1
+    z = x + y
+    z.retain_grad()
+    z.backward(w)
+    z.grad += 1
+    assert dy.tolist() == w.tolist() == y.grad.tolist() == [5, 6]
 
 
 def test_steps_are_what_backward_does():

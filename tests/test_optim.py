@@ -90,7 +90,7 @@ MAKERS = [
 
 @pytest.mark.parametrize("settings", [{}, {"amsgrad": True, "weight_decay": 0.1}])
 def test_small_parameters_are_updated_together_and_nothing_changes(settings, monkeypatch):
-    """Of three ages, two dtypes and several shapes, one without a gradient at times, and a state put back halfway."""
+    """Of several ages, dtypes and shapes, each without a gradient at times, and a state put back halfway."""
 
     def train():
         rng = np.random.default_rng(0)
@@ -98,12 +98,13 @@ def test_small_parameters_are_updated_together_and_nothing_changes(settings, mon
         params = [nn.Parameter(rng.normal(size=n).astype(np.float64 if n == (4,) else np.float32)) for n in shapes]
         params.append(nn.Parameter(np.asfortranarray(rng.normal(size=(3, 4)).astype(np.float32))))
         optimizer = optim.AdamW(params, lr=0.1, **settings)
-        for step in range(6):
+        for step in range(8):
             for i, p in enumerate(params):
-                p.grad = Tensor(rng.normal(size=p.shape).astype(p.dtype)) if i > step - 2 or i % 2 else None
+                dtype = {1: np.float64, 3: np.float32}.get(i, p.dtype)  # of two, not the parameter's own
+                p.grad = None if (step + i) % (i + 2) == 1 else Tensor(rng.normal(size=p.shape).astype(dtype))
             optimizer.step()
             if step == 0:
-                early = optimizer.state_dict()["state"][1]["exp_avg"]
+                early = optimizer.state_dict()["state"][2]["exp_avg"]
             if step == 3:
                 optimizer.load_state_dict(optimizer.state_dict())
         return params, optimizer, early
@@ -242,6 +243,31 @@ def test_clear_errors():
         optim.SGD(["p"])
     with pytest.raises(ValueError, match="leaves"):
         optim.SGD([p * 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (optim.SGD, {"momentum": 0.9}),
+        (optim.AdamW, {"amsgrad": True}),
+        (optim.RMSprop, {"momentum": 0.9, "centered": True}),
+        (optim.NAdam, {}),
+    ],
+)
+def test_the_state_of_a_single_number_comes_back_from_a_file(make, settings, tmp_path):
+    def steps(start, count, state=None):
+        p = nn.Parameter(tensor(start))
+        optimizer = make([p], lr=0.1, **settings)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for _ in range(count):
+            p.grad = 2 * p.detach()
+            optimizer.step()
+        return p.item(), optimizer.state_dict()
+
+    there, state = steps(3.0, 2)
+    minigrad.save(state, tmp_path / "state.npz")
+    assert steps(there, 2, minigrad.load(tmp_path / "state.npz"))[0] == steps(3.0, 4)[0] != there
 
 
 def training(make, steps, start=None):
