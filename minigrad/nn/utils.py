@@ -29,8 +29,7 @@ def clip_grad_norm_(
     if not grads:
         return Tensor(np.zeros((), dtype=get_default_dtype()))
     with np.errstate(all="ignore"):  # a norm that left the range is made again with care
-        norms = [_norm(grad, p) for grad in grads]
-        total = math.nan if any(map(math.isnan, norms)) else _norm(np.array(norms), p)
+        total = _norm(np.array([_norm(grad, p) for grad in grads]), p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"the norm of the gradients is {total}, so they cannot be clipped; find the op that made it with "
