@@ -208,7 +208,7 @@ def _gradients(outs: list[Tensor], weights: list[Array]) -> dict[int, Array]:
     found: dict[int, Array] = {}
 
     def take(leaf: Any, dz: Array, shared: bool) -> None:
-        found[id(leaf)] = found[id(leaf)] + dz if id(leaf) in found else dz.copy() if shared else dz
+        found[id(leaf)] = found[id(leaf)] + dz if id(leaf) in found else dz
 
     pairs = [(out, w.astype(out.dtype)) for out, w in zip(outs, weights, strict=True) if out.requires_grad]
     for _ in backward_steps([(out.grad_fn or out, dz) for out, dz in pairs], receive=take):
