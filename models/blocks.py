@@ -95,10 +95,12 @@ class Cache:
 
     def append(self, key: mg.Tensor, value: mg.Tensor) -> KeysAndValues:
         """Add those of the next T tokens (B, H, T, D); returns those of all so far (B, H, length, D)."""
+        B, H, T, D = key.shape
         if self.length == 0:
-            B, H, _, D = key.shape
             self.keys, self.values = key.new_zeros(B, H, self.size, D), key.new_zeros(B, H, self.size, D)
-        past, self.length = self.length, self.length + key.shape[2]
+        past, self.length = self.length, self.length + T
+        if self.length > self.size:
+            raise ValueError(f"{self.length} tokens do not fit into a cache for {self.size}")
         self.keys[:, :, past : self.length] = key
         self.values[:, :, past : self.length] = value
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]

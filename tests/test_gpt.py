@@ -10,7 +10,7 @@ from every_parameter import all_gradients
 
 import minigrad as mg
 from minigrad import nn
-from models.blocks import POSITIONS
+from models.blocks import POSITIONS, Cache
 from models.gpt import GPT, GPTConfig
 from models.sampling import choose
 
@@ -67,6 +67,14 @@ def test_the_cache_changes_nothing(chunks, positions):
         parts = [model(part, caches=caches)[0] for part in ids.split(chunks, dim=1)]
     np.testing.assert_allclose(mg.cat(parts, dim=1).numpy(), full, atol=1e-12)
     assert [cache.length for cache in caches] == [8, 8]
+
+
+def test_a_full_cache_takes_no_more():
+    cache, token = Cache(2), mg.ones(1, 1, 1, 3)
+    for length in (1, 2):
+        assert [x.shape for x in cache.append(token, token)] == [(1, 1, length, 3)] * 2
+    with pytest.raises(ValueError, match="3 tokens do not fit into a cache for 2"):
+        cache.append(token, token)
 
 
 def test_gradients_go_through_the_cache():
