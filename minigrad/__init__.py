@@ -9,6 +9,7 @@ from minigrad import fast, functions, hardware, linalg, nn, ops, optim, random, 
 from minigrad.functions import *  # noqa: F403
 from minigrad.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.hardware import *  # noqa: F403
+from minigrad.lazy import later
 from minigrad.memory import keep_freed_memory
 from minigrad.printing import set_printoptions
 from minigrad.random import (
@@ -45,7 +46,6 @@ from minigrad.tensor import float64 as double
 from minigrad.tensor import int16 as short
 from minigrad.tensor import int32 as int
 from minigrad.tensor import int64 as long
-from minigrad.tools import later
 
 if TYPE_CHECKING:
     from minigrad import autograd, utils

@@ -16,7 +16,7 @@ FLOORS = (  # bottom to top
     {"graph"},
     {"extras"},
     {"threads"},
-    {"random", "cli", "script", "printing", "methods", "hardware", "memory", "tools", "workers"},
+    {"random", "cli", "script", "printing", "methods", "hardware", "memory", "lazy", "workers"},
     {"tensor"},
     {"functions"},
     {"checks"},
