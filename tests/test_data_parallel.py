@@ -218,6 +218,89 @@ def test_workers_without_a_share_learn_of_changes_too(shared, double):
     assert module.calls == 3 and [worker.pid for worker in model.team.workers] == pids
 
 
+class Steps(nn.Module):
+    """Goes through what is in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.steps = [self.first]
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def test_a_new_list_of_modules_has_those_of_the_model(shared, double):
+    module = Steps()
+    model = shared(module)
+    x = mg.randn(4, 3)
+    model(x)
+    module.steps = [module.first, module.second]
+    module(x).sum().backward()
+    expected = gradients(module)
+    model(x).sum().backward()
+    assert_equal(gradients(module), expected)
+
+
+def test_a_function_of_the_same_name_is_another(shared, monkeypatch):
+    module = Steps()
+    model = shared(module)
+    for factor in (1.0, 2.0):
+
+        def step(x, factor=factor):
+            return x * factor
+
+        step.__qualname__ = "step"  # as in a notebook, where a cell defines it once more
+        monkeypatch.setitem(globals(), "step", step)
+        module.steps = [step]
+        assert model(mg.ones(4)).tolist() == [factor] * 4
+
+
+def test_a_hook_in_place_of_another_reaches_the_workers(shared):
+    module = nn.Identity()
+    model = shared(module)
+    for factor in (2.0, 3.0):
+        handle = module.register_forward_hook(lambda module, args, output, factor=factor: output * factor)
+        assert model(mg.ones(4)).tolist() == [factor] * 4
+        handle.remove()
+
+
+def test_another_module_in_the_place_of_the_first_reaches_the_workers(shared):
+    model = shared(nn.Linear(2, 2))
+    x = mg.ones(4, 2)
+    model(x)
+    model.module = nn.Linear(2, 2)
+    np.testing.assert_array_equal(model(x).detach().numpy(), model.module(x).detach().numpy())
+
+
+def test_a_leaf_that_is_an_attribute_gets_its_gradient(shared, double):
+    module = Many()
+    model = shared(module)
+    x, pair = mg.randn(4, 3), Pair(0, mg.arange(4))
+    for value in (2.0, 3.0):
+        found = []
+        module.factor = mg.tensor(value, requires_grad=True)
+        for run in (module, model):
+            run(x, pair)["y"].sum().backward()
+            found.append(module.factor.grad.item())
+            module.factor.grad = None
+        np.testing.assert_allclose(found[1], found[0])
+
+
+def test_a_parameter_of_another_module_is_refused(shared):
+    outside = nn.Linear(3, 3)
+
+    class Inside(nn.Module):
+        def forward(self, x):
+            return outside(x)
+
+    total = shared(Inside())(mg.ones(4, 3, requires_grad=True)).sum()
+    with pytest.raises(RuntimeError, match=r"a parameter of shape \(3, 3\) got a gradient .* is none of the module"):
+        total.backward()
+
+
 def test_hooks_of_parameters_see_the_whole_gradient_once(shared, double):
     module = nn.Linear(3, 1)
     seen = []

@@ -41,14 +41,14 @@ class DataParallel(Module):
         self.module = module
         self.device_ids = device_ids
         self.dim = dim
-        self.__dict__["team"] = Team(module)
+        self.__dict__["team"] = Team()
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         count = self.shares(inputs, kwargs)
         if count < 2:
             return self.module(*inputs, **kwargs)
         (own_inputs, own_kwargs), *others = _cut((inputs, kwargs), count, self.dim)
-        calls = self.team.start(others)
+        calls = self.team.start(self.module, others)
         own = self.module(*own_inputs, **own_kwargs)
         self.team.note_attributes()
         return _join([own, *(call() for call in calls)], self.dim)
@@ -85,7 +85,7 @@ class DataParallel(Module):
 
     def __setstate__(self, found: dict[str, Any]) -> None:
         self.__dict__.update(found)
-        self.__dict__["team"] = Team(self.module)
+        self.__dict__["team"] = Team()
 
 
 def _cut(value: Any, count: int, dim: int) -> list[Any]:

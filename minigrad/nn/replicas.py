@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import pickle
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from minigrad.workers import SharedMemory, Worker
 Structure = list[tuple[Any, ...]]  # what a replica must have in common with the module, to be compared by identity
 
 NOTHING = np.empty(0)  # in place of a gradient
+PLAIN = (type(None), bool, int, float, complex, str, bytes, np.ndarray)  # attributes whose copies can be sent
 
 
 class Sent(NamedTuple):
@@ -45,8 +45,8 @@ class Received(NamedTuple):
 class Team:
     """The workers that have replicas of a module, started when they are first needed."""
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    def __init__(self) -> None:
+        self.module: Module
         self.workers: list[Worker] = []
         self.structure: Structure = []
         self.attributes: list[dict[str, Any]] = []  # of each module, as the replicas know them
@@ -57,32 +57,32 @@ class Team:
         self.forgotten: list[int] = []  # calls whose graph nobody holds any more
         weakref.finalize(self, _end, self.workers)
 
-    def start(self, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Callable[[], Any]]:
+    def start(
+        self, module: Module, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
+    ) -> list[Callable[[], Any]]:
         """Give each share, (args, kwargs), to a replica; calling what is returned waits for its output."""
-        modules = list(self.module.modules())
+        self.module = module
+        modules = list(module.modules())
         tensors = tensors_of(modules)
-        structure: Structure = [(m, len(m._hooks), len(m._pre_hooks)) for m in modules]
+        structure: Structure = [(m, tuple(m._hooks), tuple(m._pre_hooks)) for m in modules]
         structure += [(t, t.shape, t.dtype, t.requires_grad) for t in tensors]
         gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
         if gone or not _same(structure, self.structure):
             self.restart(len(shares), structure, tensors)
         news = {
-            (i, name): packed(value)
+            (i, name): value
             for i, (m, known) in enumerate(zip(modules, self.attributes, strict=True))
             for name, value in vars(m).items()
             if (name not in known or known[name] is not value) and name != "_paths"
         }
+        if not _plain(list(news.values())):
+            self.restart(len(shares), structure, tensors)
+            news = {}
         if news or self.forgotten:
-            try:
-                for worker in self.workers:
-                    worker.send(("follow", news, self.forgotten))
-            except (
-                pickle.PicklingError,
-                AttributeError,
-                TypeError,
-            ):  # something new that only forks along
-                self.restart(len(shares), structure, tensors)
+            request = "follow", packed(news), self.forgotten
             self.forgotten = []
+            for worker in self.workers:
+                worker.send(request)
         for array, t in zip(self.weights, tensors, strict=True):
             array[...] = t._array
         parameters = [t for t in tensors if t.requires_grad]
@@ -138,9 +138,9 @@ class Call:
     """One share of one forward pass, done elsewhere. Lives as long as the nodes that need its graph."""
 
     def __init__(self, team: Team, worker: Worker, inputs: list[Tensor]) -> None:
+        self.team = team
         team.count += 1
         self.inputs = len(inputs)  # those that want a gradient
-        self.team = team
         self.worker = worker
         self.number = team.count
         self.answer = 0  # the number of the request for the forward pass
@@ -233,8 +233,9 @@ class Replica:
         """Answer a request: its first word is the method, the rest the arguments."""
         if not self.ready:  # here begins the worker
             for p, weight in self.tensors:
+                p.hooks = None  # they wait for the whole gradient, over there
                 if isinstance(p, Parameter):
-                    p._array, p.hooks = weight, None  # hooks wait for the whole gradient, over there
+                    p._array = weight
             self.ready = True
         return getattr(self, request[0])(*request[1:])
 
@@ -276,6 +277,11 @@ class Replica:
             elif leaf in self.gradients:
                 found[leaf] = self.gradients[leaf]
                 found[leaf][...] = dx
+            elif isinstance(leaf, Parameter):
+                raise RuntimeError(
+                    f"a parameter of shape {leaf.shape} got a gradient from a worker, but is none of the module that "
+                    "shares its batch: make it one, or it would learn from the first share only"
+                )
             else:
                 found[leaf] = dx.copy() if shared else dx
 
@@ -314,9 +320,21 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def tensors_of(modules: list[Module]) -> list[Tensor]:
-    """Their parameters and buffers, each once."""
+    """Their parameters, buffers and other leaves that are attributes, each once."""
     members = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
+    members += [t for m in modules for t in vars(m).values() if isinstance(t, Tensor) and t._requires_grad]
     return list({id(t): t for t in members}.values())
+
+
+def _plain(value: Any) -> bool:
+    """Whether a copy is as good: not of functions (known by name, even if redefined), modules, what wants gradients."""
+    if type(value) in (tuple, list):
+        return all(map(_plain, value))
+    if type(value) is dict:
+        return _plain(list(value)) and _plain(list(value.values()))
+    if type(value) is Tensor:
+        return not value.requires_grad
+    return type(value) in PLAIN or isinstance(value, np.generic | np.dtype)
 
 
 def packed(value: Any) -> Any:
