@@ -380,6 +380,48 @@ def test_a_backward_whose_worker_is_gone_says_what_to_do(shared):
         out.sum().backward()
 
 
+class NoWayBack(mg.autograd.Function):
+    """An op whose backward fails."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, dz):
+        raise KeyError("no way back")
+
+
+class Turning(nn.Module):
+    """Goes back, or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.fails = False
+
+    def forward(self, x):
+        return NoWayBack.apply(self.layer(x)) if self.fails else self.layer(x)
+
+
+def test_a_failed_backward_leaves_nothing_for_the_next(shared, double):
+    module = Turning()
+    model = shared(module)
+    x = mg.randn(4, 3)
+    module(x).sum().backward()
+    expected = gradients(module)
+    for order in ("before", "after"):
+        module.fails = True
+        bad = model(x).sum()
+        module.fails = False
+        good = [model(x).sum()] if order == "before" else []
+        with pytest.raises(KeyError, match="no way back"):
+            bad.backward()
+        module.zero_grad()
+        (good or [model(x).sum()])[0].backward()
+        assert_equal(gradients(module), expected)
+
+
 def test_a_worker_has_no_workers_of_its_own(shared):
     class Asks(nn.Module):
         def forward(self, x):

@@ -162,8 +162,8 @@ class Call:
     def walk_back(self, index: int, dz: Array) -> None:
         """Send the replica back from one of its outputs, without waiting. One walk at a time, for a worker."""
         walking = self.team.walking
-        if self.worker in walking:
-            walking[self.worker][0].keep()
+        if walking.get(self.worker, (None,))[0] is self:  # another's has failed on the way, and nobody wants it
+            self.keep()
         walking[self.worker] = self, self.worker.send(("walk_back", self.number, index, np.array(dz)))
 
     def arrive(self) -> list[Array | None]:
