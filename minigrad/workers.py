@@ -83,7 +83,8 @@ class Worker:
 
     def __init__(self, serve: Serve, name: str) -> None:
         self.name = name
-        self._number = 0
+        self._number = 0  # of the latest request
+        self._heard = 0  # of the latest answer
         self._owner = os.getpid()
         self._memory = SharedMemory()  # for the arrays of the latest answer
         requests, to_worker = os.pipe()
@@ -108,12 +109,13 @@ class Worker:
     def send(self, request: Any) -> int:
         """Ask for something; returns the number of the request."""
         self._check_open()
-        self._number += 1
-        message = pickle.dumps((self._number, request), protocol=5)  # before anything is sent: not all can be pickled
+        number = self._number + 1
+        message = pickle.dumps((number, request), protocol=5)  # before anything is sent: not all can be pickled
         with self._talking():
             self._to.write(message)
             self._to.flush()
-        return self._number
+            self._number = number
+        return number
 
     def hear(self, number: int) -> tuple[Any, list[Array]]:
         """The answer to a request, or the exception it met; answers that nobody waited for are dropped.
@@ -121,14 +123,24 @@ class Worker:
         The arrays are those of the shared memory, which the next answer overwrites.
         """
         self._check_open()
-        answered = 0
-        while answered < number:
-            with self._talking():
-                answered, content, places, error = pickle.load(self._from)
+        if number <= self._heard:
+            raise WorkerError(f"the answer of {self.name} is lost, for others were waited for: one thread at a time")
+        while self._heard < number:
+            content, places, error = self._next()
         if error is not None:
             problem, told = error
             raise problem from WorkerError(f"in {self.name}:\n{told}")
         return content, self._memory.views(places)
+
+    def catch_up(self) -> None:
+        """Wait for all answers that nobody came for and drop them: they would fill the pipe in the end."""
+        while self._heard < self._number:
+            self._next()
+
+    def _next(self) -> Any:
+        with self._talking():
+            self._heard, *answer = pickle.load(self._from)
+        return answer
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
@@ -173,7 +185,8 @@ class Worker:
         status = 1
         try:
             _Here.is_worker = True
-            self._to.close()  # else it would never see the end of its own requests
+            self._to.close()  # else it would never see the end of its own requests,
+            self._from.close()  # nor that nobody reads its answers any more
             for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a terminal, or of a job:
                 signal.signal(number, signal.SIG_IGN)  # the first process decides
             with os.fdopen(requests, "rb") as inbox, os.fdopen(answers, "wb") as outbox:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import pickle
 import signal
+import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -420,6 +423,32 @@ def test_a_failed_backward_leaves_nothing_for_the_next(shared, double):
         module.zero_grad()
         (good or [model(x).sum()])[0].backward()
         assert_equal(gradients(module), expected)
+
+
+def test_answers_that_nobody_waits_for_do_not_pile_up(shared):
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    model = shared(nn.Linear(2, 2), 3)
+    model(mg.ones(3, 2))
+
+    def waiting() -> int:
+        time.sleep(0.05)
+        pipe = model.team.workers[1]._from.fileno()
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    model(mg.ones(2, 2))  # the second worker only learns that it can forget a graph
+    model(mg.ones(2, 2))
+    before = waiting()
+    for _ in range(5):
+        model(mg.ones(2, 2))
+    assert waiting() <= before
+
+
+def test_an_argument_that_cannot_be_sent_is_named_and_the_next_call_works(shared):
+    model = shared(nn.Identity())
+    model(mg.ones(4))
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+        model(mg.ones(4), lambda: 0)
+    assert model(mg.ones(4)).shape == (4,)
 
 
 def test_a_worker_has_no_workers_of_its_own(shared):

@@ -78,6 +78,9 @@ class Team:
         if not _plain(list(news.values())):
             self.restart(len(shares), structure, tensors)
             news = {}
+        for worker in self.workers:
+            worker.catch_up()
+        self.walking.clear()
         if news or self.forgotten:
             request = "follow", packed(news), self.forgotten
             self.forgotten = []
