@@ -159,13 +159,15 @@ class Worker:
 
     @property
     def closed(self) -> bool:
-        return self._to.closed
+        """Whether it has ended, or belongs to the process that this one was forked from."""
+        return self._to.closed or os.getpid() != self._owner
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""
-        if not self.closed and os.getpid() == self._owner:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        if not self._to.closed:
+            if not self.closed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
             self._end()
 
     def _end(self) -> str:

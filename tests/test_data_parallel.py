@@ -451,6 +451,26 @@ def test_an_argument_that_cannot_be_sent_is_named_and_the_next_call_works(shared
     assert model(mg.ones(4)).shape == (4,)
 
 
+def test_a_fork_of_this_process_has_workers_of_its_own(shared):
+    model = shared(nn.Linear(2, 1))
+    x = mg.ones(4, 2)
+    expected = model(x).tolist()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            with mg.no_grad():
+                model.module.weight.fill_(0)
+                model.module.bias.fill_(7)
+            theirs = model.team.workers[0].pid
+            status = 2 * (model(x).flatten().tolist() != [7.0] * 4) + 4 * (model.team.workers[0].pid == theirs)
+            model.close()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert model(x).tolist() == expected
+
+
 def test_a_worker_has_no_workers_of_its_own(shared):
     class Asks(nn.Module):
         def forward(self, x):
