@@ -100,6 +100,8 @@ class Worker:
                 self.pid = os.fork()
         except OSError as error:
             single_threads.end()
+            for pipe in (self._to, self._from, os.fdopen(requests, "rb"), os.fdopen(answers, "wb")):
+                pipe.close()
             raise WorkerError(f"{name} cannot be started: {error.strerror}") from error
         if self.pid == 0:
             self._work(serve, requests, answers)

@@ -471,6 +471,21 @@ def test_a_fork_of_this_process_has_workers_of_its_own(shared):
     assert model(x).tolist() == expected
 
 
+def test_a_fork_that_fails_leaves_no_files_open(shared, monkeypatch):
+    def fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    model = shared(nn.Linear(2, 1))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(workers.WorkerError, match="worker 1 of 1 cannot be started: Resource temporarily unavailable"):
+        model(mg.ones(4, 2))
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before + 2  # the weights, for the next try
+    monkeypatch.undo()
+    assert model(mg.ones(4, 2)).shape == (4, 1)
+
+
 def test_a_worker_has_no_workers_of_its_own(shared):
     class Asks(nn.Module):
         def forward(self, x):
