@@ -48,7 +48,7 @@ class _SingleThreads:
 
     def end(self) -> None:
         self.wanted -= 1
-        if self.wanted == 0 and not chosen_by_user():
+        if self.wanted == 0 and not chosen_by_user() and get_num_threads() == 1:  # else one was chosen meanwhile
             set_num_threads(self.before)
 
 

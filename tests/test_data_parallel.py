@@ -532,6 +532,11 @@ def test_threads_are_given_back(shared, monkeypatch):
         assert mg.get_num_threads() == 1
         second.close()
         assert mg.get_num_threads() == 2
+        first(mg.ones(2, 2))
+        mg.set_num_threads(3)
+        first.close()
+        assert mg.get_num_threads() == 3  # chosen meanwhile
+        mg.set_num_threads(2)
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
         first(mg.ones(2, 2))
         assert mg.get_num_threads() == 2
