@@ -70,11 +70,14 @@ def open_run(
             raise ValueError(f"{args.resume} is not a checkpoint of this script")
         settings = dict(checkpoint["settings"])
         out = args.resume
-        typed = {word.partition("=")[0].replace("-", "_") for word in sys.argv[1:]}
-        fixed = [key for key in settings if f"__{key}" in typed and key not in (*defaults, *OF_A_SESSION)]
-        for key in fixed:
-            if given[key] != settings[key]:
-                option = f"--{key.replace('_', '-')}"
+        options = {f"--{key.replace('_', '-')}": key for key in settings}
+        words = {word.partition("=")[0] for word in sys.argv[1:]}
+        begun = tuple(
+            w for w in words - {*options, "--", "--out", "--resume"} if w.startswith("--")
+        )  # --batch is enough
+        for option, key in options.items():
+            typed = option in words or option.startswith(begun)
+            if typed and key not in (*defaults, *OF_A_SESSION) and given[key] != settings[key]:
                 raise ValueError(f"{out} was started with {option} {settings[key]}, and goes on so: leave {option} out")
     else:
         settings = given | defaults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.training import open_run
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--block-size=16", "--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=4", "--eval-every=5"]
@@ -161,6 +163,18 @@ def test_a_resumed_run_keeps_its_settings(finished):
     assert run.returncode == 2
     assert run.stderr == f"error: {out} was started with --lr 0.001, and goes on so: leave --lr out\n"
     assert script("train_char_gpt.py", "--resume", out, "--lr=0.001", "--steps", 20, "--sample", 0).returncode == 0
+
+
+@pytest.mark.parametrize("word", ["--batch-size=9", "--batch", "--batch=9"])
+def test_a_shortened_option_counts_as_the_whole(tmp_path, monkeypatch, word):
+    out = tmp_path / "a.npz"
+    mg.save({"settings": {"batch_size": 4, "batches": 2, "lr": 0.1, "steps": 5}, "step": 0}, out)
+    args = argparse.Namespace(out=None, resume=out, batch_size=9, batches=2, lr=0.5, steps=5)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--resume", str(out), word, "9"])
+    with pytest.raises(ValueError, match="was started with --batch-size 4, and goes on so"):
+        open_run(args, "a")
+    monkeypatch.setattr(sys, "argv", ["train.py", "--resume", str(out), "--batches", "2", "--", "9"])
+    assert open_run(args, "a")[0]["batch_size"] == 4
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_training():
