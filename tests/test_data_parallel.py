@@ -340,6 +340,37 @@ def test_running_means_are_those_of_the_first_share(shared, double):
     np.testing.assert_allclose(model(x).detach().numpy(), expected, atol=1e-12)
 
 
+class Averaging(nn.Module):
+    """Assigns its buffer anew, in place of writing into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.register_buffer("mean", mg.zeros(2))
+
+    def forward(self, x):
+        self.mean = 0.5 * self.mean + 0.5 * x.mean(0)
+        return self.layer(x - self.mean)
+
+
+def test_a_buffer_that_forward_assigns_is_that_of_the_first_share(shared, double):
+    module = Averaging()
+    model = shared(module)
+    model(mg.zeros(4, 2))
+    pid = model.team.workers[0].pid
+    x = mg.tensor([[2.0, 2.0]] * 2 + [[4.0, 4.0]] * 2)
+    total = model(x).sum() + model(x).sum()
+    module(mg.ones(2, 2) * 8)  # in this process alone
+    expected = 0.5 * module.mean.numpy() + 0.5 * 4
+    out = model(x)
+    np.testing.assert_allclose(
+        out.detach().numpy()[2:], module.layer(x[2:] - mg.tensor(expected)).detach().numpy(), atol=1e-12
+    )
+    total.backward()  # the workers of the earlier calls are there still
+    assert model.team.workers[0].pid == pid
+    np.testing.assert_allclose(module.layer.bias.grad.numpy(), [8])
+
+
 class Fragile(nn.Module):
     """Fails, or dies, in the worker: there a row is above zero."""
 

@@ -65,7 +65,9 @@ class Team:
         modules = list(module.modules())
         tensors = tensors_of(modules)
         structure: Structure = [(m, tuple(m._hooks), tuple(m._pre_hooks)) for m in modules]
-        structure += [(t, t.shape, t.dtype, t.requires_grad) for t in tensors]
+        for t in tensors:  # a buffer may be another each time: forward may assign it anew
+            same = t.requires_grad or isinstance(t, Parameter)
+            structure.append((t if same else None, t.shape, t.dtype, t.requires_grad))
         gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
         if gone or not _same(structure, self.structure):
             self.restart(len(shares), structure, tensors)
@@ -226,8 +228,8 @@ class Replica:
     def __init__(self, module: Module, weights: list[Array], gradients: list[Array]) -> None:
         self.module = module
         self.modules = list(module.modules())
-        self.tensors = list(zip(tensors_of(self.modules), weights, strict=True))
-        learned = [t for t, _ in self.tensors if t.requires_grad]
+        self.weights = weights
+        learned = [t for t in tensors_of(self.modules) if t.requires_grad]
         self.gradients = dict(zip(learned, gradients, strict=True))
         self.ready = False
         self.graphs: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # of each call: outputs, inputs to differentiate
@@ -235,7 +237,7 @@ class Replica:
     def serve(self, request: tuple[Any, ...]) -> tuple[Any, Sequence[Array]]:
         """Answer a request: its first word is the method, the rest the arguments."""
         if not self.ready:  # here begins the worker
-            for p, weight in self.tensors:
+            for p, weight in zip(tensors_of(self.modules), self.weights, strict=True):
                 p.hooks = None  # they wait for the whole gradient, over there
                 if isinstance(p, Parameter):
                     p._array = weight
@@ -255,7 +257,7 @@ class Replica:
         grad_enabled, dtype, randomness = modes
         set_default_dtype(dtype)
         default_generator.numpy = np.random.default_rng(randomness)
-        for buffer, array in self.tensors:
+        for buffer, array in zip(tensors_of(self.modules), self.weights, strict=True):
             if not isinstance(buffer, Parameter):
                 buffer._array = array.copy()
         args, kwargs = replaced(share, Sent, lambda sent: Tensor(sent.array, requires_grad=sent.requires_grad))
