@@ -26,7 +26,7 @@ class DataParallel(Module):
     The shares of other cores are done by forked copies of this process (on Linux; elsewhere the module runs as it is).
     They get the weights, buffers and changed attributes of the modules at each call. What else ``forward`` reads
     (global variables, the inside of a list) they know as it was at the first call; ``close()`` ends them, and the next
-    call starts them anew. Buffers that ``forward`` changes, such as running means, are changed by the first share
+    call starts them anew. What ``forward`` and hooks change, such as running means, is changed by the first share
     only. While someone watches each op (the stepper, recorded graphs, anomaly mode) the module runs as it is.
 
     Until ``close()`` a matrix product takes one thread, unless the environment says how many (OMP_NUM_THREADS).
