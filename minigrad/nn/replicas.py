@@ -65,9 +65,10 @@ class Team:
         modules = list(module.modules())
         tensors = tensors_of(modules)
         structure: Structure = [(m, tuple(m._hooks), tuple(m._pre_hooks)) for m in modules]
-        for t in tensors:  # a buffer may be another each time: forward may assign it anew
-            same = t.requires_grad or isinstance(t, Parameter)
-            structure.append((t if same else None, t.shape, t.dtype, t.requires_grad))
+        structure += [  # a buffer may be another each time, for forward may assign it anew
+            (t if t.requires_grad or isinstance(t, Parameter) else None, t.shape, t.dtype, t.requires_grad)
+            for t in tensors
+        ]
         gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
         if gone or not _same(structure, self.structure):
             self.restart(len(shares), structure, tensors)
@@ -327,7 +328,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def tensors_of(modules: list[Module]) -> list[Tensor]:
     """Their parameters, buffers and other leaves that are attributes, each once."""
     members = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
-    members += [t for m in modules for t in vars(m).values() if isinstance(t, Tensor) and t._requires_grad]
+    members += [t for m in modules for t in vars(m).values() if type(t) is Tensor and t._requires_grad]
     return list({id(t): t for t in members}.values())
 
 
