@@ -89,9 +89,7 @@ class Worker:
         self._memory = SharedMemory()  # for the arrays of the latest answer
         requests, to_worker = os.pipe()
         from_worker, answers = os.pipe()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()  # or what waits there would be printed twice
+        _flush()  # or what waits there would be printed twice
         self._to, self._from = os.fdopen(to_worker, "wb"), os.fdopen(from_worker, "rb")
         single_threads.begin()
         try:
@@ -202,12 +200,19 @@ class Worker:
                     except Exception as problem:
                         told = _sendable(problem), traceback.format_exc()
                         answer = pickle.dumps((number, None, (), told), protocol=5)
+                    _flush()  # nobody does it when the worker is ended
                     outbox.write(answer)
                     outbox.flush()
         except EOFError:
             status = 0
         finally:
             os._exit(status)  # none of what this process does at its end is the worker's
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def _sendable(problem: Exception) -> Exception:

@@ -474,6 +474,20 @@ def test_answers_that_nobody_waits_for_do_not_pile_up(shared):
     assert waiting() <= before
 
 
+def test_what_a_worker_prints_is_not_lost(shared, monkeypatch, tmp_path):
+    class Prints(nn.Module):
+        def forward(self, x):
+            print("rows", len(x))
+            return x
+
+    with open(tmp_path / "out", "w+", encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        shared(Prints())(mg.ones(3))
+        monkeypatch.undo()
+        file.flush()
+    assert sorted((tmp_path / "out").read_text(encoding="utf-8").splitlines()) == ["rows 1", "rows 2"]
+
+
 def test_an_argument_that_cannot_be_sent_is_named_and_the_next_call_works(shared):
     model = shared(nn.Identity())
     model(mg.ones(4))
