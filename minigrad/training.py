@@ -72,9 +72,8 @@ def open_run(
         out = args.resume
         options = {f"--{key.replace('_', '-')}": key for key in settings}
         words = {word.partition("=")[0] for word in sys.argv[1:]}
-        begun = tuple(
-            w for w in words - {*options, "--", "--out", "--resume"} if w.startswith("--")
-        )  # --batch is enough
+        others = words - {*options, "--", "--out", "--resume"}
+        begun = tuple(word for word in others if word.startswith("--"))  # --batch is enough for --batch-size
         for option, key in options.items():
             typed = option in words or option.startswith(begun)
             if typed and key not in (*defaults, *OF_A_SESSION) and given[key] != settings[key]:
@@ -314,6 +313,8 @@ class Trainer:
                     self.save(checkpoint, curve)
                     saved = time.monotonic()
             finished = self.step >= steps
+        if self.shared is not None:
+            self.shared.close()  # what comes now, sampling say, may have all threads
         if checkpoint is not None:
             self.save(checkpoint, curve)
         self.world.barrier()

@@ -516,6 +516,30 @@ def test_a_fork_of_this_process_has_workers_of_its_own(shared):
     assert model(x).tolist() == expected
 
 
+def test_a_backward_that_failed_can_be_done_again(shared, double):
+    class Failing(nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            y.register_hook(fail)
+            return y
+
+    def fail(grad):
+        if failing and os.getpid() == here:
+            raise ArithmeticError("once")
+
+    here, failing = os.getpid(), True
+    module = Failing(2, 2)
+    x = mg.ones(4, 2)
+    loss = shared(module)(x).sum()
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            loss.backward(retain_graph=True)
+    module.zero_grad()
+    failing = False
+    loss.backward()
+    assert module.weight.grad.tolist() == [[4, 4], [4, 4]]
+
+
 def test_a_fork_that_fails_leaves_no_files_open(shared, monkeypatch):
     def fork():
         raise BlockingIOError(11, "Resource temporarily unavailable")

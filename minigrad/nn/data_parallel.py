@@ -21,7 +21,7 @@ class DataParallel(Module):
 
     Tensors among the arguments, also in tuples, lists and dicts, are cut along ``dim`` and the outputs joined along
     it; an output of no dimensions, such as a mean loss, becomes a vector with one entry per share. ``device_ids`` are
-    the cores: how many counts. Left out, it is all cores, but one where a batch is small: this process alone.
+    the cores: how many counts. Left out, it is as many as are worth it, for a small batch one: this process alone.
 
     The shares of other cores are done by forked copies of this process (on Linux; elsewhere the module runs as it is).
     They get the weights, buffers and changed attributes of the modules at each call. What else ``forward`` reads

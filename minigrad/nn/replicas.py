@@ -150,6 +150,7 @@ class Call:
         self.worker = worker
         self.number = team.count
         self.answer = 0  # the number of the request for the forward pass
+        self.walked: set[int] = set()  # the outputs that this backward has come to
         self.found: list[Array | None] = []  # the gradient of each leaf so far
 
     def output(self, ticket: Tensor) -> Any:
@@ -168,8 +169,12 @@ class Call:
     def walk_back(self, index: int, dz: Array) -> None:
         """Send the replica back from one of its outputs, without waiting. One walk at a time, for a worker."""
         walking = self.team.walking
+        if index in self.walked:  # by a backward that failed on the way
+            walking.pop(self.worker, None)
+            self.walked, self.found = set(), []
         if walking.get(self.worker, (None,))[0] is self:  # another's has failed on the way, and nobody wants it
             self.keep()
+        self.walked.add(index)
         walking[self.worker] = self, self.worker.send(("walk_back", self.number, index, np.array(dz)))
 
     def arrive(self) -> list[Array | None]:
@@ -186,6 +191,7 @@ class Call:
 
     def gradients(self) -> tuple[Array | None, ...]:
         """What all walks back have brought to each leaf."""
+        self.walked.clear()
         here = self.team.walking.get(self.worker, (None,))[0] is self
         if here and not self.found and not self.inputs:
             return tuple(self.arrive())  # no need to copy: the engine adds each to a leaf's gradient at once
