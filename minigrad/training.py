@@ -66,9 +66,9 @@ def open_run(
     checkpoint = None
     if args.resume:
         checkpoint = load(args.resume)
-        if not isinstance(checkpoint, dict) or set(checkpoint.get("settings", ())) != set(given):
+        settings = defaults | (dict(checkpoint.get("settings", ())) if isinstance(checkpoint, dict) else {})
+        if set(settings) != set(given):
             raise ValueError(f"{args.resume} is not a checkpoint of this script")
-        settings = dict(checkpoint["settings"])
         out = args.resume
         options = {f"--{key.replace('_', '-')}": key for key in settings}
         words = {word.partition("=")[0] for word in sys.argv[1:]}

@@ -157,6 +157,17 @@ def test_a_resumed_run_that_is_done_says_so(finished):
     assert "is at step 20 already" in run.stdout
 
 
+def test_a_checkpoint_from_before_a_setting_with_a_default_goes_on(finished, tmp_path):
+    state = mg.load(finished[0])
+    del state["settings"]["workers"]
+    mg.save(state, tmp_path / "older.npz")
+    run = script("train_char_gpt.py", "--resume", tmp_path / "older.npz", "--steps", 20, "--sample", 0)
+    assert run.returncode == 0, run.stderr
+    del state["settings"]["lr"]
+    mg.save(state, tmp_path / "other.npz")
+    assert "not a checkpoint of this script" in script("train_char_gpt.py", "--resume", tmp_path / "other.npz").stderr
+
+
 def test_a_resumed_run_keeps_its_settings(finished):
     out, _ = finished
     run = script("train_char_gpt.py", "--resume", out, "--lr=0.5", "--save-every", 1)
