@@ -174,11 +174,9 @@ class Trainer:
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean loss of a batch."""
-        return (
-            self.loss_of(self.model, x, y)
-            if self.shared is None
-            else self.shared(x, y).sum() / counted(y, self.ignore_index)
-        )
+        if self.shared is None:
+            return self.loss_of(self.model, x, y)
+        return self.shared(x, y).sum() / counted(y, self.ignore_index)
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""

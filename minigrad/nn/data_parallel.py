@@ -8,7 +8,8 @@ from typing import Any
 from minigrad.functions import cat, stack
 from minigrad.graph import state
 from minigrad.nn.module import Module
-from minigrad.nn.replicas import Team, rebuilt, tensors_in
+from minigrad.nn.nested import rebuilt, tensors_in
+from minigrad.nn.replicas import Team
 from minigrad.tensor import Tensor
 from minigrad.threads import cores
 from minigrad.workers import possible

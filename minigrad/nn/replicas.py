@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.graph import backward_steps, set_grad_enabled, state
 from minigrad.nn.module import Module, Parameter
+from minigrad.nn.nested import replaced, tensors_in
 from minigrad.ops import Array
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor, apply, get_default_dtype, set_default_dtype
@@ -61,6 +62,20 @@ class Team:
         self, module: Module, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
     ) -> list[Callable[[], Any]]:
         """Give each share, (args, kwargs), to a replica; calling what is returned waits for its output."""
+        tensors = self.bring_up_to_date(module, len(shares))
+        parameters = [t for t in tensors if t.requires_grad]
+        stream = default_generator.numpy.bit_generator.state["state"]["state"] % 2**64
+        started = []
+        for i, (worker, (args, kwargs)) in enumerate(zip(self.workers, shares, strict=False)):
+            inputs = [x for x in tensors_in((args, kwargs)) if x.requires_grad]
+            call = Call(self, worker, inputs)
+            modes = state.grad_enabled, get_default_dtype().str, (stream, i)
+            call.answer = worker.send(("forward", call.number, modes, packed((args, kwargs))))
+            started.append((call, apply(replica, *parameters, *inputs, call=call)))
+        return [functools.partial(call.output, ticket) for call, ticket in started]
+
+    def bring_up_to_date(self, module: Module, count: int) -> list[Tensor]:
+        """Let at least so many replicas be like the module is now; returns its weights and buffers."""
         self.module = module
         modules = list(module.modules())
         tensors = tensors_of(modules)
@@ -69,9 +84,9 @@ class Team:
             (t if t.requires_grad or isinstance(t, Parameter) else None, t.shape, t.dtype, t.requires_grad)
             for t in tensors
         ]
-        gone = len(self.workers) < len(shares) or any(worker.closed for worker in self.workers)
+        gone = len(self.workers) < count or any(worker.closed for worker in self.workers)
         if gone or not _same(structure, self.structure):
-            self.restart(len(shares), structure, tensors)
+            self.restart(count, structure, tensors)
         news = {
             (i, name): value
             for i, (m, known) in enumerate(zip(modules, self.attributes, strict=True))
@@ -79,7 +94,7 @@ class Team:
             if (name not in known or known[name] is not value) and name != "_paths"
         }
         if not _plain(list(news.values())):
-            self.restart(len(shares), structure, tensors)
+            self.restart(count, structure, tensors)
             news = {}
         for worker in self.workers:
             worker.catch_up()
@@ -91,16 +106,7 @@ class Team:
                 worker.send(request)
         for array, t in zip(self.weights, tensors, strict=True):
             array[...] = t._array
-        parameters = [t for t in tensors if t.requires_grad]
-        stream = default_generator.numpy.bit_generator.state["state"]["state"] % 2**64
-        started = []
-        for i, (worker, (args, kwargs)) in enumerate(zip(self.workers, shares, strict=False)):
-            inputs = [x for x in tensors_in((args, kwargs)) if x.requires_grad]
-            call = Call(self, worker, inputs)
-            modes = state.grad_enabled, get_default_dtype().str, (stream, i)
-            call.answer = worker.send(("forward", call.number, modes, packed((args, kwargs))))
-            started.append((call, apply(replica, *parameters, *inputs, call=call)))
-        return [functools.partial(call.output, ticket) for call, ticket in started]
+        return tensors
 
     def restart(self, count: int, structure: Structure, tensors: list[Tensor]) -> None:
         """Fork at least so many workers anew, from the module as it is now."""
@@ -301,34 +307,6 @@ class Replica:
         for _ in backward_steps([(root._node or root, dz)], retain_graph=True, receive=receive):
             pass
         return [leaf in found for leaf in (*self.gradients, *inputs)], [found.get(x, NOTHING) for x in inputs]
-
-
-# Values made of tensors, tuples, lists, dicts and plain things
-
-
-def rebuilt(like: Any, parts: list[Any]) -> Any:
-    """A tuple, named tuple or list of these parts."""
-    return type(like)(*parts) if hasattr(like, "_fields") else type(like)(parts)
-
-
-def replaced(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    """The value, with all of a kind in it changed."""
-    if isinstance(value, kind):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: replaced(part, kind, change) for key, part in value.items()}
-    if isinstance(value, tuple | list):
-        return rebuilt(value, [replaced(part, kind, change) for part in value])
-    return value
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in a value, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | tuple | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from tensors_in(part)
 
 
 def tensors_of(modules: list[Module]) -> list[Tensor]:
