@@ -19,8 +19,8 @@ from benchmarks.goals import GOALS
 from benchmarks.measure import Row, Session
 from benchmarks.peers import NAMES, PEERS
 from benchmarks.profile import profile
-from minigrad import cli
-from minigrad.serialization import atomic_write
+from minigrad.tools import cli
+from minigrad.train.files import atomic_write
 
 WHAT = ("step", "ops", "chain", "memory", "import", "sampling", "busy", "attention")
 

@@ -18,9 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 import minigrad as mg
-from minigrad import cli, nn, ops
-from minigrad.ops.tuned import attention as blocked
-from minigrad.serialization import atomic_write
+from minigrad import nn, ops
+from minigrad.speed.tuned import attention as blocked
+from minigrad.tools import cli
+from minigrad.train.files import atomic_write
 
 try:
     import torch

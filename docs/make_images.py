@@ -16,12 +16,12 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.data import CharTokenizer, RandomBatches, load_text
-from minigrad.training import Trainer
-from minigrad.viz.attention import attention
-from minigrad.viz.graph import Graph, graph
-from minigrad.viz.stepper import LIMIT, stepper_page
-from models.gpt import GPT, GPTConfig
+from minigrad.look.pages.attention import attention
+from minigrad.look.pages.graph import Graph, graph
+from minigrad.look.pages.stepper import LIMIT, stepper_page
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.train.data import CharTokenizer, RandomBatches, load_text
+from minigrad.train.trainer import Trainer
 
 
 def neuron() -> Graph:

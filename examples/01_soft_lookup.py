@@ -20,8 +20,8 @@ import argparse
 import math
 
 import minigrad as mg
-from minigrad.cli import natural_float, run
 from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_float, run
 
 # What the wind brings: hours of sun, millimetres of rain.
 WEATHER = {"north": (6.0, 1.0), "east": (9.0, 0.0), "south": (8.0, 4.0), "west": (2.0, 12.0)}

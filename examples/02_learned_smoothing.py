@@ -32,8 +32,8 @@ import math
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.cli import natural_int, positive_int, run
 from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_int, positive_int, run
 
 ROUND, ROUNDS, NOISE = 20, 20, 0.4  # points in a round, rounds, standard deviation of the noise
 LEVELS = ((0, 0.0), (3, 1.0), (7, -0.5), (10, 0.5), (14, -1.0), (18, 0.0))  # from this point on, this level

@@ -24,8 +24,8 @@ import math
 import numpy as np
 
 import minigrad as mg
-from minigrad.cli import natural_int, run
 from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_int, run
 
 SIZES = (4, 16, 64, 256, 1024)  # d
 QUERIES, KEYS = 256, 64  # T, S

@@ -22,8 +22,8 @@ import math
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.cli import natural_int, positive_int, run
 from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_int, positive_int, run
 
 SENTENCE = "The cat sat on the mat".split()
 VOCABULARY = sorted({word.lower() for word in SENTENCE})

@@ -24,8 +24,8 @@ import math
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.cli import natural_int, positive_int, run
 from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_int, positive_int, run
 
 SYMBOLS, T, C = 8, 10, 32  # V, length, channels
 BACK = (1, 3)  # the two places, in steps back

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.cli import natural_int, positive_int, run
+from minigrad.models.rnn_seq2seq import RNNSeq2Seq, RNNSeq2SeqConfig
 from minigrad.nn import functional as F
-from models.rnn_seq2seq import RNNSeq2Seq, RNNSeq2SeqConfig
+from minigrad.tools.cli import natural_int, positive_int, run
 
 LETTERS = "<>abcdefgh"
 START, END, V = 0, 1, len(LETTERS)  # START is padding, too

@@ -20,14 +20,14 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.cli import fresh_path, natural_int, positive_int, run
-from minigrad.data import CharTokenizer
-from minigrad.data.pairs import decode_texts, encode_texts
+from minigrad.look.pages.attention import Workbench, attention
+from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
-from minigrad.viz.attention import Workbench, attention
-from models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
-from models.gpt import GPT, GPTConfig
-from models.t5 import T5, T5Config
+from minigrad.tools.cli import fresh_path, natural_int, positive_int, run
+from minigrad.train.data import CharTokenizer
+from minigrad.train.data.pairs import decode_texts, encode_texts
 
 FAMILIES = ("gpt", "bert", "t5")
 

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 import minigrad as mg
-from minigrad.cli import natural_float, natural_int, positive_int, run
-from minigrad.data import CharTokenizer
-from models.gpt import GPT, GPTConfig
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.train.data import CharTokenizer
 
 
 def load(path: Path) -> tuple[GPT, CharTokenizer]:

@@ -3,8 +3,8 @@
     python examples/to_pytorch.py runs/python-docs.npz
     python examples/to_pytorch.py runs/python-docs.npz --out gpt.pt      and write the weights with torch.save
 
-The classes below are models/gpt.py and models/blocks.py with `torch` for `minigrad`: since all the names are the same,
-load_state_dict finds every weight. From here on the model can grow, on a GPU.
+The classes below are models/gpt.py and models/attention.py with `torch` for `minigrad`: since all the names
+are the same, load_state_dict finds every weight. From here on the model can grow, on a GPU.
 Learned and sinusoidal positions with full attention; for other words of the config, carry the module over likewise.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn as our_nn
-from minigrad.cli import run
-from minigrad.serialization import atomic_write
-from models import gpt as ours
+from minigrad.models import gpt as ours
+from minigrad.tools.cli import run
+from minigrad.train.files import atomic_write
 
 try:
     import torch

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import data, nn, optim
-from minigrad.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad import nn, optim
+from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
+from minigrad.models.parts import ATTENTIONS, POSITIONS
 from minigrad.nn import functional as F
-from minigrad.training import Trainer, open_run
-from models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
-from models.blocks import ATTENTIONS, POSITIONS
+from minigrad.tools.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.train import data
+from minigrad.train.trainer import Trainer, open_run
 
 PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
 KINDS = ("prose", "code", "names", "shuffled")

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import minigrad as mg
-from minigrad import optim, parallel
-from minigrad.cli import natural_float, natural_int, positive_int, run
-from minigrad.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
-from minigrad.training import Trainer, open_run
-from minigrad.viz.heads import attention_layers
-from minigrad.viz.run import save_run_page
-from models.gpt import GPT, GPTConfig
+from minigrad import optim
+from minigrad.look.pages.heads import attention_layers
+from minigrad.look.pages.run import save_run_page
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.speed import ranks as parallel
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.train.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
+from minigrad.train.trainer import Trainer, open_run
 
 
 def arguments() -> argparse.Namespace:

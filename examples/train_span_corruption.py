@@ -21,9 +21,12 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.cli import natural_float, natural_int, positive_int, run
-from minigrad.data import CharTokenizer, guessing_baselines, load_text
-from minigrad.data.pairs import (
+from minigrad.look.pages.run import save_run_page
+from minigrad.models.t5 import T5, T5Config
+from minigrad.nn import functional as F
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.train.data import CharTokenizer, guessing_baselines, load_text
+from minigrad.train.data.pairs import (
     END,
     PAD,
     SENTINELS,
@@ -34,10 +37,7 @@ from minigrad.data.pairs import (
     encode_texts,
     restore_spans,
 )
-from minigrad.nn import functional as F
-from minigrad.training import Trainer, open_run
-from minigrad.viz.run import save_run_page
-from models.t5 import T5, T5Config
+from minigrad.train.trainer import Trainer, open_run
 
 
 def arguments() -> argparse.Namespace:

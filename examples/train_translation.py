@@ -20,15 +20,15 @@ from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.cli import natural_float, natural_int, positive_int, run
-from minigrad.data import CharTokenizer, guessing_baselines
-from minigrad.data.pairs import END, PAD, Pair, PairBatches, decode_texts, encode_texts, number_words
-from minigrad.training import Trainer, open_run
-from minigrad.viz.heads import attention_layers
-from minigrad.viz.run import save_run_page
-from models.beam_search import beam_search
-from models.blocks import ATTENTIONS, POSITIONS
-from models.t5 import T5, T5Config
+from minigrad.look.pages.heads import attention_layers
+from minigrad.look.pages.run import save_run_page
+from minigrad.models.beam_search import beam_search
+from minigrad.models.parts import ATTENTIONS, POSITIONS
+from minigrad.models.t5 import T5, T5Config
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.train.data import CharTokenizer, guessing_baselines
+from minigrad.train.data.pairs import END, PAD, Pair, PairBatches, decode_texts, encode_texts, number_words
+from minigrad.train.trainer import Trainer, open_run
 
 
 def arguments() -> argparse.Namespace:

@@ -19,9 +19,9 @@ import argparse
 import math
 
 import minigrad as mg
-from minigrad.cli import natural_int, positive_int, run
+from minigrad.models.mlp import MLP
 from minigrad.nn import functional as F
-from models.mlp import MLP
+from minigrad.tools.cli import natural_int, positive_int, run
 
 
 def arguments() -> argparse.Namespace:

@@ -1,31 +1,23 @@
 """minigrad: backpropagation and attention from scratch in NumPy, under PyTorch's names."""
 
+import sys
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
 from numpy import dtype, finfo, iinfo
 
-from minigrad import fast, functions, hardware, linalg, nn, ops, optim, random, testing
-from minigrad.functions import *  # noqa: F403
-from minigrad.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from minigrad.hardware import *  # noqa: F403
-from minigrad.lazy import later
-from minigrad.memory import keep_freed_memory
-from minigrad.printing import set_printoptions
-from minigrad.random import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)
-from minigrad.tensor import Device as device
-from minigrad.tensor import (
-    Tensor,
-    apply,
-    as_tensor,
+from minigrad import nn, ops, optim
+from minigrad.core.graph import no_grad
+from minigrad.core.tensor import Tensor, apply
+from minigrad.speed import compiled as fast
+from minigrad.speed import tuned as _tuned  # noqa: F401
+from minigrad.speed.memory import keep_freed_memory
+from minigrad.speed.threads import get_num_threads, set_num_threads
+from minigrad.tools.later import later
+from minigrad.torch import creation, functions, hardware, joining, linalg, random, testing
+from minigrad.torch.creation import *  # noqa: F403
+from minigrad.torch.dtypes import Device as device
+from minigrad.torch.dtypes import (
     bfloat16,
     float16,
     float32,
@@ -35,41 +27,47 @@ from minigrad.tensor import (
     int16,
     int32,
     int64,
+    result_type,
     set_default_dtype,
-    tensor,
     uint8,
 )
-from minigrad.tensor import bool_ as bool
-from minigrad.tensor import float16 as half
-from minigrad.tensor import float32 as float
-from minigrad.tensor import float64 as double
-from minigrad.tensor import int16 as short
-from minigrad.tensor import int32 as int
-from minigrad.tensor import int64 as long
+from minigrad.torch.dtypes import bool_ as bool
+from minigrad.torch.dtypes import float16 as half
+from minigrad.torch.dtypes import float32 as float
+from minigrad.torch.dtypes import float64 as double
+from minigrad.torch.dtypes import int16 as short
+from minigrad.torch.dtypes import int32 as int
+from minigrad.torch.dtypes import int64 as long
+from minigrad.torch.functions import *  # noqa: F403
+from minigrad.torch.grad_mode import enable_grad, is_grad_enabled, set_grad_enabled
+from minigrad.torch.hardware import *  # noqa: F403
+from minigrad.torch.joining import *  # noqa: F403
+from minigrad.torch.printing import set_printoptions
+from minigrad.torch.random import *  # noqa: F403
 
 if TYPE_CHECKING:
     from minigrad import autograd, utils
     from minigrad.autograd import Function, detect_anomaly
-    from minigrad.debugger import step
-    from minigrad.recording import trace
-    from minigrad.serialization import CheckpointError, from_torch, load, save
-    from minigrad.torch_names import as_torch
-    from minigrad.viz.attention import attention
-    from minigrad.viz.graph import graph
+    from minigrad.look.pages.attention import attention
+    from minigrad.look.pages.graph import graph
+    from minigrad.look.recording import trace
+    from minigrad.look.terminal import step
+    from minigrad.torch.as_torch import as_torch
+    from minigrad.train.files import CheckpointError, from_torch, load, save
 
 _LATER = {  # what a training loop does without, and where it is: loaded when it is first used
-    "CheckpointError": "minigrad.serialization",
+    "CheckpointError": "minigrad.train.files",
     "Function": "minigrad.autograd",
-    "as_torch": "minigrad.torch_names",
-    "attention": "minigrad.viz.attention",
+    "as_torch": "minigrad.torch.as_torch",
+    "attention": "minigrad.look.pages.attention",
     "autograd": "minigrad.autograd",
     "detect_anomaly": "minigrad.autograd",
-    "from_torch": "minigrad.serialization",
-    "graph": "minigrad.viz.graph",
-    "load": "minigrad.serialization",
-    "save": "minigrad.serialization",
-    "step": "minigrad.debugger",
-    "trace": "minigrad.recording",
+    "from_torch": "minigrad.train.files",
+    "graph": "minigrad.look.pages.graph",
+    "load": "minigrad.train.files",
+    "save": "minigrad.train.files",
+    "step": "minigrad.look.terminal",
+    "trace": "minigrad.look.recording",
     "utils": "minigrad.utils",
 }
 
@@ -78,17 +76,20 @@ __version__ = "0.1.0"
 Size = tuple
 
 __all__ = [
-    "CheckpointError", "Function", "Generator", "Size", "Tensor", "apply", "as_tensor", "as_torch", "attention",
-    "autograd", "bfloat16", "bool", "default_generator", "detect_anomaly", "device", "double", "dtype", "e",
-    "enable_grad", "fast", "finfo", "float", "float16", "float32", "float64", "from_torch", "functions",
-    "get_default_dtype", "get_rng_state", "graph", "half", "hardware", "iinfo", "inf", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "linalg", "load", "long", "manual_seed", "nan", "nn", "no_grad",
-    "ops", "optim", "pi", "random", "save", "seed", "set_default_dtype", "set_grad_enabled", "set_printoptions",
-    "set_rng_state", "short", "step", "tensor", "testing", "trace", "uint8", "utils",
-    *functions.__all__, *hardware.__all__,
+    "CheckpointError", "Function", "Size", "Tensor", "apply", "as_torch", "attention", "autograd", "bfloat16", "bool",
+    "detect_anomaly", "device", "double", "dtype", "e", "enable_grad", "fast", "finfo", "float", "float16", "float32",
+    "float64", "from_torch", "functions", "get_default_dtype", "get_num_threads", "graph", "half", "hardware", "iinfo",
+    "inf", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "linalg", "load", "long", "nan", "nn",
+    "no_grad", "ops", "optim", "pi", "random", "result_type", "save", "set_default_dtype", "set_grad_enabled",
+    "set_num_threads", "set_printoptions", "short", "step", "testing", "trace", "uint8", "utils",
+    *creation.__all__, *functions.__all__, *hardware.__all__, *joining.__all__, *random.__all__,
 ]  # fmt: skip
 
+for _module in (functions, hardware, linalg, random, testing):  # PyTorch's modules, by its names for them
+    sys.modules[f"minigrad.{_module.__name__.rpartition('.')[2]}"] = _module
+
 keep_freed_memory()
+fast.start()
 
 if not TYPE_CHECKING:  # a type checker is to go on finding names that are not there
     __getattr__, __dir__ = later(globals(), _LATER)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minigrad import __version__, check, cli, debugger, fast, run
-from minigrad.ops import OPS
-from minigrad.ops.registry import CHOSEN
-from minigrad.threads import cores, get_num_threads
-from minigrad.viz import graph_command
-from minigrad.workers import possible
+from minigrad import __version__, fast
+from minigrad.core.op import OPS, RUNS
+from minigrad.look import terminal
+from minigrad.look.commands import check, graph
+from minigrad.speed.threads import cores, get_num_threads
+from minigrad.speed.workers import possible
+from minigrad.tools import cli
+from minigrad.torch import run
 
 
 def info(arguments: Sequence[str]) -> int | None:
@@ -26,14 +28,14 @@ def info(arguments: Sequence[str]) -> int | None:
     print(
         f"{count} core{'s' * (count != 1)}, a matrix product takes {threads} thread{'s' * (threads != 1)}; "
         f"workers {'possible' if possible() else 'not possible here'}; "
-        f"tuned twins {'on' if CHOSEN else 'off'}, compiled twins {'on' if fast.enabled() else 'off'}"
+        f"tuned twins {'on' if RUNS else 'off'}, compiled twins {'on' if fast.enabled() else 'off'}"
     )
     return 0
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
-    "step": (debugger.main, "walk the backward pass of a script step by step"),
-    "graph": (graph_command.main, "draw the graph behind the first backward pass of a script"),
+    "step": (terminal.main, "walk the backward pass of a script step by step"),
+    "graph": (graph.main, "draw the graph behind the first backward pass of a script"),
     "check": (check.main, "check the gradients of a function, op or module in a file"),
     "run": (run.main, "run a PyTorch script on this engine"),
     "info": (info, "versions and settings, for error reports"),

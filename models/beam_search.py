@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import minigrad as mg
+from minigrad.models.t5 import T5
 from minigrad.nn import functional as F
-from models.t5 import T5
 
 
 @mg.no_grad()

@@ -1,4 +1,4 @@
-"""BERT: an encoder that reads in both directions. Its attention is in ``models/blocks.py``; read both.
+"""BERT: an encoder that reads in both directions. Its attention is in ``models/attention.py``; read both.
 
 The post-norm encoder of Devlin et al. 2018: ETransformer, Algorithm 9 of "Formal Algorithms for Transformers" (Phuong
 and Hutter 2022, arXiv 2207.09238). It reads one text at a time: there are no segments and no next-sentence prediction.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.models.attention import Attention, FeedForward, Positions, init_weights
+from minigrad.models.parts import TransformerConfig
 from minigrad.nn import functional as F
-from models.blocks import Attention, FeedForward, Positions, TransformerConfig, init_weights
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""GPT: a decoder-only transformer that predicts the next token. Its attention is in ``models/blocks.py``; read both.
+"""GPT: a decoder-only transformer that predicts the next token. Read ``models/attention.py`` first.
 
 The pre-norm architecture of GPT-2 (Radford et al. 2019): the decoder of Vaswani et al. 2017 without cross-attention.
 Shapes: B batch, T target time (new tokens), S source time (all tokens), C channels, H heads, D = C / H, V vocabulary.
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.models.attention import Attention, FeedForward, Positions, init_weights
+from minigrad.models.generate import Generates
+from minigrad.models.parts import Cache, TransformerConfig
 from minigrad.nn import functional as F
-from models.blocks import Attention, Cache, FeedForward, Positions, TransformerConfig, init_weights
-from models.sampling import check, choose
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
-class GPT(nn.Module):
+class GPT(Generates, nn.Module):
     """Tokens to logits for the next token at every position: (B, T) -> (B, T, V)."""
 
     def __init__(self, config: GPTConfig) -> None:
@@ -74,40 +75,3 @@ class GPT(nn.Module):
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.view(-1, self.config.vocab_size), targets.view(-1))
-
-    def new_caches(self) -> list[Cache]:
-        """A cache per layer, with room for as many tokens as the context has."""
-        return [Cache(self.config.block_size) for _ in self.blocks]
-
-    @mg.no_grad()
-    def generate(
-        self,
-        ids: mg.Tensor,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: mg.Generator | None = None,
-        use_cache: bool = True,
-    ) -> mg.Tensor:
-        """Continue ids (B, T) by drawing one token after another: (B, T + max_new_tokens).
-
-        ``models.sampling.choose`` explains the settings. Past the context length only the last ``block_size`` tokens
-        are seen; their positions move with each step, so from there on the cache is of no use. Nor is there one for
-        efficient attention.
-        """
-        check(temperature, top_k, top_p)
-        if ids.shape[1] == 0:
-            raise ValueError("generate needs at least one token to start from")
-        was_training = self.training
-        self.eval()
-        caches = self.new_caches() if use_cache and self.config.attention == "full" else None
-        for _ in range(max_new_tokens):
-            if ids.shape[1] > self.config.block_size:
-                caches = None
-            start = caches[0].length if caches else -self.config.block_size
-            logits, _ = self(ids[:, start:], caches=caches)
-            chosen = choose(logits[:, -1], temperature, top_k, top_p, generator)  # (B, 1)
-            ids = mg.cat([ids, chosen], dim=1)
-        self.train(was_training)
-        return ids

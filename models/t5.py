@@ -1,4 +1,4 @@
-"""T5: an encoder reads a text, a decoder writes one. Its attention is in ``models/blocks.py``; read both.
+"""T5: an encoder reads a text, a decoder writes one. Its attention is in ``models/attention.py``; read both.
 
 The pre-norm encoder-decoder of Raffel et al. 2020, section 2.1: RMSNorm, ReLU, relative positions in the scores, one
 table of tokens for reading, writing and predicting. Unlike T5, scores are divided by √D, as in Vaswani et al. 2017.
@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.models.attention import Attention, FeedForward, Positions
+from minigrad.models.generate import check, choose
+from minigrad.models.parts import Cache, KeysAndValues, TransformerConfig
 from minigrad.nn import functional as F
-from models.blocks import Attention, Cache, FeedForward, KeysAndValues, Positions, TransformerConfig
-from models.sampling import check, choose
 
 
 @dataclass(frozen=True)

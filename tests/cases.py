@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.graph import unbroadcast
+from minigrad.core.graph import unbroadcast
 from minigrad.ops import OPS
 
 STEP = 1e-6  # of the central differences

@@ -1,7 +1,7 @@
 """The gradient check of whole modules, which the tests of layers and models share."""
 
 from minigrad.autograd import gradcheck
-from minigrad.tensor import Tensor
+from minigrad.core.tensor import Tensor
 
 
 def all_gradients(module, call, *inputs):

@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.autograd import AnomalyError, detect_anomaly
-from minigrad.graph import state
+from minigrad.core.graph import state
 from minigrad.nn import functional as F
 
 inf, nan = float("inf"), float("nan")

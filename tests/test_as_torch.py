@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.torch_names import MODULES, as_torch
+from minigrad.torch.as_torch import MODULES, as_torch
 from minigrad.utils import data
 
 HERE = Path(__file__).parent

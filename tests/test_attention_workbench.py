@@ -13,13 +13,13 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.data import SPECIAL, CharTokenizer, DataError
-from minigrad.data.pairs import END, PAD, SENTINELS
+from minigrad.look.pages.attention import Tokens, attention
+from minigrad.models.bert import BERT, BERTConfig
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
-from minigrad.viz.attention import Tokens, attention
-from models.bert import BERT, BERTConfig
-from models.gpt import GPT, GPTConfig
-from models.t5 import T5, T5Config
+from minigrad.train.data import SPECIAL, CharTokenizer, DataError
+from minigrad.train.data.pairs import END, PAD, SENTINELS
 
 pytest_plugins = ["browser"]
 

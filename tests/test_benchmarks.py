@@ -18,7 +18,7 @@ from benchmarks.measure import Row, check
 from benchmarks.peers import ours, scalar
 from benchmarks.profile import profile
 from benchmarks.report import number, tables
-from minigrad import cli
+from minigrad.tools import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = "1,4,1,2,4,5"

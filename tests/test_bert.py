@@ -15,8 +15,8 @@ from every_parameter import all_gradients
 
 import minigrad as mg
 from minigrad import nn
-from models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
-from models.blocks import POSITIONS
+from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
+from minigrad.models.parts import POSITIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAD = 10

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.bugs import BUGS, Replay, with_bug
+from minigrad.look.mistakes import BUGS, Replay, with_bug
+from minigrad.look.pages import paths
+from minigrad.look.recording import trace
+from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn import functional as F
 from minigrad.optim import SGD
-from minigrad.recording import trace
-from minigrad.viz import paths
-from models.gpt import GPT, GPTConfig
 
 
 def neuron():

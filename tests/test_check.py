@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from minigrad import cli
-from minigrad.check import main
+from minigrad.look.commands.check import main
+from minigrad.tools import cli
 
 SOURCE = '''
 import minigrad as mg

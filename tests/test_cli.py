@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from minigrad.cli import fresh_path, run
+from minigrad.tools.cli import fresh_path, run
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import threading
 import numpy as np
 import pytest
 
-from minigrad.data import (
+from minigrad.tools.random import Generator
+from minigrad.train.data import (
     CharTokenizer,
     DataError,
     RandomBatches,
@@ -23,7 +24,6 @@ from minigrad.data import (
     load_text,
     split,
 )
-from minigrad.random import Generator
 
 
 def test_python_docs_are_real_plain_text():

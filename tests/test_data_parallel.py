@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, threads, workers
-from minigrad.data import RandomBatches
+from minigrad import nn
+from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn import functional as F
-from minigrad.training import Trainer
-from models.gpt import GPT, GPTConfig
+from minigrad.speed import threads, workers
+from minigrad.train.data import RandomBatches
+from minigrad.train.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not workers.possible(), reason="workers are forked and share memory files: on Linux")
 Pair = namedtuple("Pair", "first second")
@@ -627,7 +628,7 @@ def test_who_is_not_helped_by_sharing_runs_alone(shared, monkeypatch):
     large = nn.DataParallel(nn.Linear(1000, 1000))
     assert large.shares((mg.ones(100, 1000),), {}) == min(threads.cores(), 100)
     assert large.shares((mg.ones(10, 1000),), {}) == 1
-    monkeypatch.setattr("minigrad.nn.data_parallel.cores", lambda: 8)
+    monkeypatch.setattr("minigrad.speed.data_parallel.cores", lambda: 8)
     assert [large.shares((mg.ones(n, 1000),), {}) for n in (20, 40, 100, 1000)] == [1, 2, 6, 8]
 
 

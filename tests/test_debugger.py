@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.debugger import Debugger, Quit, Terminal, step
-from minigrad.graph import state
-from minigrad.recording import trace
-from minigrad.stepping import Breakpoint, Stepper
-from models.gpt import GPT, GPTConfig
+from minigrad.core.graph import state
+from minigrad.look.recording import trace
+from minigrad.look.stepping import Breakpoint, Stepper
+from minigrad.look.terminal import Debugger, Quit, Terminal, step
+from minigrad.models.gpt import GPT, GPTConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

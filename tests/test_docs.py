@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minigrad.ops import registry
+from minigrad.core import op as registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.graph import backward_steps, unbroadcast
+from minigrad.core.graph import backward_steps, unbroadcast
+from minigrad.core.tensor import apply
 from minigrad.nn import functional as F
-from minigrad.tensor import apply
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,8 +13,8 @@ from cases import CASES, cotangent, read_only
 
 import minigrad as mg
 from minigrad import fast, ops, optim
-from minigrad.graph import unbroadcast
-from minigrad.ops.registry import CHOSEN, OPS
+from minigrad.core.graph import unbroadcast
+from minigrad.core.op import OPS, RUNS
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("numba", reason="the compiled twins need numba: pip install 'minigrad[fast]'")
@@ -33,7 +33,7 @@ def on():
 def agree(op, inputs, constants, rtol, atol, dz=None):
     """Check the compiled twin against the plain op in value, gradients and dtype, and that it repeats itself."""
     z, back = op(*inputs, **constants)
-    twin = CHOSEN[op]
+    twin = RUNS[op]
     other, other_back = twin(*inputs, **constants)
     assert np.shape(other) == np.shape(z) and other.dtype == z.dtype
     np.testing.assert_allclose(other, z, rtol=rtol, atol=atol)
@@ -49,7 +49,9 @@ def agree(op, inputs, constants, rtol, atol, dz=None):
 
 
 def test_these_are_the_ops(on):
-    assert {op.__name__ for op, twin in CHOSEN.items() if twin.__module__ == "minigrad.fast.twins"} == set(NAMES)
+    assert {op.__name__ for op, twin in RUNS.items() if twin.__module__ == "minigrad.speed.compiled.twins"} == set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.op in NAMES], ids=str)
@@ -118,14 +120,14 @@ def test_queries_that_may_look_at_nothing_give_zeros(on):
     q, k, v = arrays((2, 6, 4), (2, 6, 4), (2, 6, 4))
     mask = np.ones((6, 6), bool)
     mask[[0, 3]] = False
-    z, back = CHOSEN[ops.scaled_dot_product_attention](q, k, v, mask=mask)
+    z, back = RUNS[ops.scaled_dot_product_attention](q, k, v, mask=mask)
     dq, dk, dv, _ = back(np.ones_like(z))
     assert not z[:, [0, 3]].any() and not dq[:, [0, 3]].any()
     assert all(np.isfinite(x).all() for x in (z, dq, dk, dv))
 
 
 def test_no_output_depends_on_a_later_token(on):
-    attend = CHOSEN[ops.scaled_dot_product_attention]
+    attend = RUNS[ops.scaled_dot_product_attention]
     q, k, v = arrays((2, 3, 70, 8), (2, 3, 70, 8), (2, 3, 70, 8))
     z, _ = attend(q, k, v, is_causal=True)
     for t in (0, 1, 31, 32, 69):
@@ -140,15 +142,15 @@ def test_no_output_depends_on_a_later_token(on):
 def test_what_does_not_fit_is_left_to_the_plain_ops(on):
     half = np.linspace(-2, 2, 12).astype(np.float16).reshape(3, 4)
     for op in (ops.gelu, ops.gelu_tanh, ops.softmax, ops.layer_norm, ops.rms_norm):
-        assert CHOSEN[op](half)[0].tobytes() == op(half)[0].tobytes()
+        assert RUNS[op](half)[0].tobytes() == op(half)[0].tobytes()
     with pytest.raises(IndexError, match="target 9 at"):
-        CHOSEN[ops.cross_entropy](np.zeros((2, 4)), target=np.array([1, 9]))
+        RUNS[ops.cross_entropy](np.zeros((2, 4)), target=np.array([1, 9]))
     with pytest.raises(IndexError, match="ids run from 0 to 4, the table has rows 0 to 3"):
-        CHOSEN[ops.embedding](np.zeros((4, 2)), ids=np.array([0, 4]))
+        RUNS[ops.embedding](np.zeros((4, 2)), ids=np.array([0, 4]))
     with pytest.raises(ValueError, match="weight"):
-        CHOSEN[ops.layer_norm](np.zeros((2, 4)), np.ones(3))
+        RUNS[ops.layer_norm](np.zeros((2, 4)), np.ones(3))
     with pytest.raises(ValueError, match="differ in size"):
-        CHOSEN[ops.scaled_dot_product_attention](np.zeros((2, 3)), np.zeros((2, 4)), np.zeros((2, 4)))
+        RUNS[ops.scaled_dot_product_attention](np.zeros((2, 3)), np.zeros((2, 4)), np.zeros((2, 4)))
 
 
 def attend_to_itself(x):
@@ -194,13 +196,13 @@ def test_twenty_steps_of_adam_are_the_same_to_the_last_bit(kind, settings, dtype
 def test_the_switch_goes_both_ways():
     was = fast.enabled()
     fast.disable()
-    before = dict(CHOSEN)
+    before = dict(RUNS)
     fast.enable()
     fast.enable()
-    assert fast.enabled() and before != CHOSEN and optim.adam.compiled is not None
+    assert fast.enabled() and before != RUNS and optim.adam.compiled is not None
     fast.disable()
     fast.disable()
-    assert not fast.enabled() and before == CHOSEN and optim.adam.compiled is None
+    assert not fast.enabled() and before == RUNS and optim.adam.compiled is None
     if was:
         fast.enable()
 

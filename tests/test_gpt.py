@@ -10,9 +10,9 @@ from every_parameter import all_gradients
 
 import minigrad as mg
 from minigrad import nn
-from models.blocks import POSITIONS, Cache
-from models.gpt import GPT, GPTConfig
-from models.sampling import choose
+from minigrad.models.generate import choose
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.models.parts import POSITIONS, Cache
 
 TINY = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
 SCHEMES = [

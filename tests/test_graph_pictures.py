@@ -19,15 +19,15 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.look.commands.graph import main
+from minigrad.look.pages import dot as dot_file
+from minigrad.look.pages.dot import layout, to_dot, to_svg
+from minigrad.look.pages.graph import Graph, graph
+from minigrad.look.pages.picture import Arrow, Box, Cluster, Picture
+from minigrad.look.recording import trace
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
-from minigrad.recording import trace
-from minigrad.viz import dot as dot_file
-from minigrad.viz.dot import layout, to_dot, to_svg
-from minigrad.viz.graph import Graph, graph
-from minigrad.viz.graph_command import main
-from minigrad.viz.picture import Arrow, Box, Cluster, Picture
-from models.gpt import GPT, GPTConfig
-from models.t5 import T5, T5Config
 
 pytest_plugins = ["browser"]
 
@@ -490,7 +490,7 @@ def test_the_command_draws_the_first_backward_pass_and_stops(script, tmp_path, c
 def test_mistakes_end_in_one_line(arguments, message, script, tmp_path):
     arguments = [a.replace("SCRIPT", str(script)) for a in arguments]
     code = (
-        "import sys; from minigrad import cli; from minigrad.viz.graph_command import main; "
+        "import sys; from minigrad.tools import cli; from minigrad.look.commands.graph import main; "
         "cli.run(lambda: main(sys.argv[1:]))"
     )
     done = subprocess.run(

@@ -7,11 +7,11 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.look.pages.heads import attention_layers
+from minigrad.models.bert import BERT, BERTConfig
+from minigrad.models.gpt import GPT, GPTConfig
+from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
-from minigrad.viz.heads import attention_layers
-from models.bert import BERT, BERTConfig
-from models.gpt import GPT, GPTConfig
-from models.t5 import T5, T5Config
 
 SIZES = {"vocab_size": 9, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 8}
 IDS = mg.tensor([[1, 5, 3, 2, 7], [1, 1, 1, 1, 1]])

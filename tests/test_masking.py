@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.data import (
+from minigrad.train.data import (
     SPECIAL,
     CharTokenizer,
     DataError,
@@ -22,7 +22,7 @@ from minigrad.data import (
     shuffled,
     with_cls,
 )
-from minigrad.data.lines import MODULES
+from minigrad.train.data.lines import MODULES
 
 TOKENIZER = CharTokenizer("abcdefghij", SPECIAL)
 PAD, CLS, MASK = (TOKENIZER.special[token] for token in SPECIAL)

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from minigrad import ops
-from minigrad.viz import mathml
+from minigrad.look.pages import mathml
 
 
 def text(line: str, symbols: str = "") -> str:

@@ -6,7 +6,7 @@ import pytest
 from every_parameter import all_gradients
 
 import minigrad as mg
-from models.mlp import MLP
+from minigrad.models.mlp import MLP
 
 
 def test_every_gradient_and_the_shape():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES, Case, Gradients, check, close, cotangent, differentiable, read_only
 
-from minigrad.graph import unbroadcast
+from minigrad.core.graph import unbroadcast
 from minigrad.ops import OPS
 
 PER_OP = 6

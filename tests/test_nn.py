@@ -10,10 +10,11 @@ import pytest
 
 import minigrad
 from minigrad import nn
-from minigrad.graph import no_grad, state
+from minigrad.core.graph import no_grad, state
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init, utils
-from minigrad.tensor import Tensor, tensor
+from minigrad.torch.creation import tensor
 
 
 class Tied(nn.Module):

@@ -17,7 +17,7 @@ CELLS = [
 import os, sys
 sys.path.insert(0, os.environ["MINIGRAD_ROOT"])
 import minigrad as mg
-from models.gpt import GPT, GPTConfig
+from minigrad.models.gpt import GPT, GPTConfig
 model = GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=2, n_head=2, n_embd=4))
 ids = mg.tensor([[0, 1, 2]])
 """,

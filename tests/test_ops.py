@@ -12,7 +12,8 @@ import pytest
 from cases import CASES, NUMBERS, Case, check, cotangent, differentiable, read_only
 
 from minigrad import ops
-from minigrad.graph import memory_of, unbroadcast
+from minigrad.core.graph import unbroadcast
+from minigrad.core.written import memory_of
 from minigrad.ops.activation import erf
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)

@@ -8,10 +8,11 @@ import pytest
 
 import minigrad
 from minigrad import nn, optim
+from minigrad.core.tensor import Tensor
 from minigrad.ops.blocks import BLOCK
 from minigrad.optim import lr_scheduler
 from minigrad.optim.optimizer import SMALL
-from minigrad.tensor import Tensor, tensor
+from minigrad.torch.creation import tensor
 
 BEFORE = np.array([1.0, -2.0, 3.0])
 GRADS = [np.array(g) for g in ([0.5, -1.0, 0.25], [-0.5, 2.0, 1.0], [1.0, 1.0, -4.0])]

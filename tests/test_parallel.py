@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, optim, parallel
-from minigrad.data import RandomBatches, eval_windows
+from minigrad import nn, optim
+from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn.utils import clip_grad_norm_
-from minigrad.training import RankError, Trainer, TrainingError
-from models.gpt import GPT, GPTConfig
+from minigrad.speed import ranks as parallel
+from minigrad.train.data import RandomBatches, eval_windows
+from minigrad.train.trainer import RankError, Trainer, TrainingError
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

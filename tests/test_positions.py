@@ -6,8 +6,8 @@ from every_parameter import all_gradients
 
 import minigrad
 from minigrad import nn
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
-from minigrad.tensor import Tensor
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from every_parameter import all_gradients
 
 import minigrad
 from minigrad import nn
-from minigrad.tensor import Tensor
+from minigrad.core.tensor import Tensor
 
 KINDS = [nn.GRU, nn.LSTM]
 CELLS = [nn.GRUCell, nn.LSTMCell]

@@ -5,7 +5,7 @@ import pytest
 from every_parameter import all_gradients
 
 import minigrad as mg
-from models.rnn_seq2seq import RNNSeq2Seq, RNNSeq2SeqConfig
+from minigrad.models.rnn_seq2seq import RNNSeq2Seq, RNNSeq2SeqConfig
 
 KINDS = ["none", "additive"]
 ATOL = 1e-12

@@ -11,9 +11,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.data import RandomBatches
-from minigrad.training import Trainer
-from minigrad.viz.run import run_page, save_run_page
+from minigrad.look.pages.run import run_page, save_run_page
+from minigrad.train.data import RandomBatches
+from minigrad.train.trainer import Trainer
 
 pytest_plugins = ["browser"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.serialization import CheckpointError, atomic_write
+from minigrad.train.files import CheckpointError, atomic_write
 
 STATE = {
     "step": 3,

@@ -10,10 +10,10 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.recording import trace
-from minigrad.viz import stepper
-from minigrad.viz.stepper import LIMIT, layout, stepper_page
-from models.gpt import GPT, GPTConfig
+from minigrad.look.pages import stepper
+from minigrad.look.pages.stepper import LIMIT, layout, stepper_page
+from minigrad.look.recording import trace
+from minigrad.models.gpt import GPT, GPTConfig
 
 pytest_plugins = ["browser"]
 

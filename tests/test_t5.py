@@ -10,11 +10,11 @@ import pytest
 from every_parameter import all_gradients
 
 import minigrad as mg
+from minigrad.look.pages.heads import attention_layers
+from minigrad.models.beam_search import beam_search
+from minigrad.models.parts import POSITIONS
+from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
-from minigrad.viz.heads import attention_layers
-from models.beam_search import beam_search
-from models.blocks import POSITIONS
-from models.t5 import T5, T5Config
 
 TINY = T5Config(vocab_size=11, block_size=10, n_layer=2, n_head=2, n_embd=8)
 PAD, END = TINY.pad, TINY.end

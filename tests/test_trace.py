@@ -9,9 +9,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.look.recording import Summary, Trace, summarize, trace
+from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn import functional as F
-from minigrad.recording import Summary, Trace, summarize, trace
-from models.gpt import GPT, GPTConfig
 
 
 def neuron():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.training import open_run
+from minigrad.train.trainer import open_run
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--block-size=16", "--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=4", "--eval-every=5"]

@@ -10,8 +10,8 @@ from every_parameter import all_gradients
 
 import minigrad
 from minigrad import nn
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
-from minigrad.tensor import Tensor
 
 B, S, T, C, H = 2, 5, 4, 8, 2
 ENCODER_LAYER = """

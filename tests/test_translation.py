@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.data import CharTokenizer, DataError, load_text
-from minigrad.data.pairs import (
+from minigrad.train.data import CharTokenizer, DataError, load_text
+from minigrad.train.data.pairs import (
     END,
     PAD,
     SENTINELS,

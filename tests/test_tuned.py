@@ -15,16 +15,16 @@ from cases import CASES, cotangent, differentiable, read_only
 
 import minigrad as mg
 from minigrad import ops
-from minigrad.graph import unbroadcast
+from minigrad.core.graph import unbroadcast
+from minigrad.core.op import OPS, RUNS, TWINS
 from minigrad.nn import functional as F
 from minigrad.ops.blocks import BLOCK
-from minigrad.ops.registry import CHOSEN, OPS, TWINS
-from minigrad.ops.tuned import attention as tuned
+from minigrad.speed.tuned import attention as tuned
 
 ROOT = Path(__file__).resolve().parent.parent
 
 plain = ops.scaled_dot_product_attention
-blocked = TWINS[plain]
+blocked = TWINS["tuned"][plain]
 CASES_OF_ATTENTION = [case for case in CASES if case.op == "scaled_dot_product_attention"]
 
 
@@ -32,7 +32,7 @@ def both(inputs, constants, dz=None, rtol=1e-10, atol=1e-12, definition=plain):
     """Check that the twins agree at these arrays in value, gradients, shapes and dtype."""
     z, back = definition(*inputs, **constants)
     dz = read_only(np.random.default_rng(1).normal(size=z.shape).astype(z.dtype)) if dz is None else dz
-    other, other_back = TWINS[definition](*inputs, **constants)
+    other, other_back = TWINS["tuned"][definition](*inputs, **constants)
     assert other.shape == z.shape and other.dtype == z.dtype
     np.testing.assert_allclose(other, z, rtol=rtol, atol=atol)
     once, again = other_back(dz), other_back(dz)
@@ -49,7 +49,7 @@ def arrays(*shapes, dtype=np.float64, seed=0):
     return [read_only(rng.normal(size=shape).astype(dtype)) for shape in shapes]
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.op in {op.__name__ for op in TWINS}], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in {op.__name__ for op in TWINS["tuned"]}], ids=str)
 def test_every_case_of_every_twin(case):
     both(case.inputs(), case.constants, definition=OPS[case.op], rtol=1e-9, atol=1e-10)
 
@@ -166,7 +166,7 @@ def test_cross_entropy_of_odd_rows(dtype, reduction):
             both([x], constants, definition=ops.cross_entropy, **close)
             both([x[4:]], constants | {"target": np.array(target[4:], np.int8)}, definition=ops.cross_entropy, **close)
     for target in ([0, 3], [0, -1], [0.0, 1.0], [[0, 1]]):
-        for op in (ops.cross_entropy, TWINS[ops.cross_entropy]):
+        for op in (ops.cross_entropy, TWINS["tuned"][ops.cross_entropy]):
             with pytest.raises((ValueError, IndexError), match=r"^target"):
                 op(x[-2:], target=np.array(target), reduction=reduction)
 
@@ -252,9 +252,9 @@ def test_the_benchmark_measures_every_kind(tmp_path):
 
 
 def test_the_library_runs_the_twin_unless_told_otherwise():
-    assert CHOSEN.get(plain) is (None if os.environ.get("MINIGRAD_PLAIN") == "1" else blocked)
-    code = "import minigrad as mg; from minigrad.ops.registry import CHOSEN; print(len(CHOSEN))"
-    for setting, expected in (("1", "0"), ("0", str(len(TWINS)))):
+    assert RUNS.get(plain) is (None if os.environ.get("MINIGRAD_PLAIN") == "1" else blocked)
+    code = "import minigrad as mg; from minigrad.ops.registry import RUNS; print(len(RUNS))"
+    for setting, expected in (("1", "0"), ("0", str(len(TWINS["tuned"])))):
         env = os.environ | {"MINIGRAD_PLAIN": setting}
         out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
         assert out.strip() == expected

@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from benchmarks.configs import BETAS, CLIP, DECAY, EPS, LEARNING_RATE, Config
 from minigrad import nn, optim
-from models.gpt import GPT, GPTConfig
+from minigrad.models.gpt import GPT, GPTConfig
 
 VERSION = f"minigrad {mg.__version__}, NumPy {np.__version__}"
 

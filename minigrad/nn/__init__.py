@@ -1,10 +1,11 @@
 """Modules, layers, losses and what works on them, under the names of ``torch.nn``."""
 
+from minigrad.core.layers import GELU, Dropout, Embedding, LayerNorm, LearnedPositions, Linear, ModuleList
+from minigrad.core.module import Module, Parameter
 from minigrad.nn import functional, init, parallel, utils
 from minigrad.nn.activations import (
     CELU,
     ELU,
-    GELU,
     GLU,
     SELU,
     Hardshrink,
@@ -30,7 +31,7 @@ from minigrad.nn.activations import (
     Threshold,
 )
 from minigrad.nn.attention import MultiheadAttention
-from minigrad.nn.containers import Identity, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from minigrad.nn.containers import Identity, ModuleDict, ParameterDict, ParameterList, Sequential
 from minigrad.nn.convolution import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -49,13 +50,9 @@ from minigrad.nn.layers import (
     ConstantPad1d,
     ConstantPad2d,
     CosineSimilarity,
-    Dropout,
     Dropout1d,
     Dropout2d,
-    Embedding,
     Flatten,
-    LayerNorm,
-    Linear,
     PairwiseDistance,
     ReflectionPad1d,
     ReplicationPad1d,
@@ -83,10 +80,9 @@ from minigrad.nn.losses import (
     SoftMarginLoss,
     TripletMarginLoss,
 )
-from minigrad.nn.module import Module, Parameter
 from minigrad.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d
 from minigrad.nn.parallel import DataParallel
-from minigrad.nn.positions import ALiBi, LearnedPositions, RelativeBuckets, RotaryPositions, SinusoidalPositions
+from minigrad.nn.positions import ALiBi, RelativeBuckets, RotaryPositions, SinusoidalPositions
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from minigrad.nn.transformer import (
     Transformer,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.functions import full
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
-from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor
+from minigrad.nn.tensors import full
 
 
 class ReLU(Module):
@@ -19,22 +19,6 @@ class ReLU(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(input)
-
-
-class GELU(Module):
-    """x times the normal distribution function of x, (...) -> (...). Hendrycks and Gimpel 2016."""
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-        self.approximate = approximate
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.gelu(input, self.approximate)
-
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
 
 
 class SiLU(Module):

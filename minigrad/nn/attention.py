@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.functions import empty, zeros
+from minigrad.core.layers import Linear, attend, split_mask
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.layers import Linear
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.tensors import empty, zeros
 from minigrad.ops import Array
-from minigrad.tensor import Tensor
 
 
 class MultiheadAttention(Module):
@@ -122,7 +122,7 @@ class MultiheadAttention(Module):
             mixed = weights @ value  # (B, H, T, D)
             weights = weights.mean(1) if average_attn_weights else weights
         else:
-            mixed = F.attend(query, key, value, bias, allowed, drop)  # (B, H, T, D)
+            mixed = attend(query, key, value, bias, allowed, drop)  # (B, H, T, D)
 
         output = self.out_proj(mixed.transpose(1, 2).reshape(batch, time, self.embed_dim))  # (B, T, E)
         if not batched:
@@ -164,7 +164,7 @@ class MultiheadAttention(Module):
         bias: Tensor | None = None
         allowed: Array | None = None
         for mask in masks:
-            added, forbidden = F.split_mask(mask)
+            added, forbidden = split_mask(mask)
             if added is not None:
                 bias = added if bias is None else bias + added
             if forbidden is not None:

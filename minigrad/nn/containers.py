@@ -2,70 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minigrad.nn.module import Module, Parameter, structure_changed
+from minigrad.core.module import Module, Parameter, structure_changed
+from minigrad.torch.lists import Numbered
 
 
-class _Numbered(Module):
-    """Modules under the names "0", "1", ... that can be indexed as a list."""
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._modules.values()))
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self._sliced(index)
-        return self._modules[self._name(index)]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        self.add_module(self._name(index), module)
-
-    def __delitem__(self, index: int | slice) -> None:
-        names = list(self._modules)
-        gone = set(names[index] if isinstance(index, slice) else [self._name(index)])
-        self._set_all([module for name, module in self._modules.items() if name not in gone])
-
-    def append(self, module: Module) -> Any:
-        """Add a module at the end."""
-        self.add_module(str(len(self)), module)
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> Any:
-        """Add modules at the end."""
-        for module in list(modules):
-            self.append(module)
-        return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Add a module before the one at the index."""
-        if not isinstance(module, Module):
-            raise TypeError(f"only a Module can be inserted, got {type(module).__name__}")
-        modules = list(self._modules.values())
-        modules.insert(index, module)
-        self._set_all(modules)
-
-    def _sliced(self, index: slice) -> Any:
-        return type(self)().extend(list(self)[index])
-
-    def _set_all(self, modules: list[Any]) -> None:
-        self._modules.clear()
-        self._modules.update((str(i), module) for i, module in enumerate(modules))
-        structure_changed()
-
-    def _name(self, index: int) -> str:
-        index, n = operator.index(index), len(self)
-        if not -n <= index < n:
-            raise IndexError(f"{type(self).__name__} has {n} modules, there is no [{index}]")
-        return list(self._modules)[index]
-
-
-class Sequential(_Numbered):
+class Sequential(Numbered, Module):
     """Modules one after the other, each on the output of the one before; takes modules or one dict of them."""
 
     def __init__(self, *modules: Any) -> None:
@@ -83,17 +27,6 @@ class Sequential(_Numbered):
         for module in self._modules.values():
             input = module(input)  # type: ignore[misc]
         return input
-
-
-class ModuleList(_Numbered):
-    """A list of modules whose parameters count as the owner's; it is not called itself."""
-
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        super().__init__()
-        self.extend(modules)
-
-    def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
-        return self.extend(modules)
 
 
 class ModuleDict(Module):

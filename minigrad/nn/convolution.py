@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.functions import empty
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module, Parameter
 from minigrad.nn.spatial import several
-from minigrad.tensor import Tensor
+from minigrad.nn.tensors import empty
 
 
 class _Conv(Module):

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.functions import empty
-from minigrad.graph import is_grad_enabled
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor, apply
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.tensors import empty
 from minigrad.ops import Array
 from minigrad.ops.sliding_window import blocks
-from minigrad.random import rng
-from minigrad.tensor import Tensor, apply
+from minigrad.tools.random import rng
+from minigrad.torch.grad_mode import is_grad_enabled
 
 
 class EfficientAttention(Module):

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from minigrad.graph import no_grad
-from minigrad.random import Generator, rng
-from minigrad.tensor import Tensor
+from minigrad.core.graph import no_grad
+from minigrad.core.tensor import Tensor
+from minigrad.tools.random import Generator, rng
 
 
 @no_grad()

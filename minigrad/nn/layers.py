@@ -1,4 +1,4 @@
-"""The everyday layers: modules with weights, or settings, around the functions of ``nn.functional``."""
+"""More everyday layers: modules with weights, or settings, around the functions of ``nn.functional``."""
 
 from __future__ import annotations
 
@@ -6,84 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.functions import empty, ones, zeros
+from minigrad.core.layers import Dropout
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor
-
-
-class Linear(Module):
-    """input @ weightᵀ + bias: (..., in_features) -> (..., out_features).
-
-    Weight and bias start uniform in +-1 / sqrt(in_features), as in PyTorch.
-    """
-
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = Parameter(empty(out_features, in_features, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the initial weights anew."""
-        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
-        init.uniform_(self.weight, -bound, bound)  # kaiming_uniform_ with a = sqrt(5)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class Embedding(Module):
-    """A table with one vector for each id: integers (...) -> (..., embedding_dim).
-
-    The vectors start as N(0, 1); the one of padding_idx is 0 and gets no gradient.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        *,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = None if padding_idx is None else F.row_of(padding_idx, num_embeddings)
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the initial vectors anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            init.zeros_(self.weight.data[self.padding_idx])
-
-    @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """A table with these vectors, which stay as they are if freeze."""
-        table = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
-        table.weight = Parameter(embeddings, requires_grad=not freeze)
-        return table
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.embedding(input, self.weight, self.padding_idx)
-
-    def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+from minigrad.nn.tensors import empty, ones
 
 
 class Bilinear(Module):
@@ -118,40 +46,6 @@ class Bilinear(Module):
     def extra_repr(self) -> str:
         sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
         return f"{sizes}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class LayerNorm(Module):
-    """Mean 0, variance 1 over the last axes, then times weight plus bias: (..., C) -> (..., C). Ba et al. 2016."""
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        shape = self.normalized_shape
-        self.register_parameter("weight", Parameter(ones(*shape, dtype=dtype)) if elementwise_affine else None)
-        with_bias = elementwise_affine and bias
-        self.register_parameter("bias", Parameter(zeros(*shape, dtype=dtype)) if with_bias else None)
-
-    def reset_parameters(self) -> None:
-        """Weight 1, bias 0."""
-        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0)):
-            if parameter is not None:
-                init.constant_(parameter, value)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class RMSNorm(Module):
@@ -189,23 +83,6 @@ class RMSNorm(Module):
 
 def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-
-
-class Dropout(Module):
-    """In training, zeros with probability p and the rest divided by 1 - p: (...) -> (...). Srivastava et al. 2014."""
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"dropout probability must be between 0 and 1, got {p}")
-        self.p = p
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Flatten(Module):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.functions import ones, zeros
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
-from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor, tensor
+from minigrad.nn.tensors import ones, zeros
+from minigrad.torch.creation import tensor
 
 
 class _Affine(Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.nn.data_parallel import DataParallel
-from minigrad.nn.module import Module
+from minigrad.core.module import Module
+from minigrad.speed.data_parallel import DataParallel
 
 
 class DistributedDataParallel(Module):

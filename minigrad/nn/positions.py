@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.functions import cat, empty, stack
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.tensors import cat, empty, stack
 from minigrad.ops import Array
-from minigrad.tensor import Tensor, get_default_dtype
+from minigrad.torch.dtypes import get_default_dtype
 
 
 def _angles(length: int, offset: int, size: int, base: float) -> Array:
@@ -54,33 +55,6 @@ class SinusoidalPositions(Module):
 
     def extra_repr(self) -> str:
         return f"{self.embedding_dim}, base={self.base}"
-
-
-class LearnedPositions(Module):
-    """Adds a learned vector for each position: z[t] = x[t] + weight[offset + t], (..., T, C) -> (..., T, C).
-
-    weight (num_positions, C) starts as N(0, 0.02²), as in BERT and GPT-2. Gehring et al. 2017, section 3.1.
-    """
-
-    def __init__(self, num_positions: int, embedding_dim: int, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
-        self.num_positions = num_positions
-        self.embedding_dim = embedding_dim
-        self.weight = Parameter(empty(num_positions, embedding_dim, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the initial vectors anew."""
-        init.normal_(self.weight, std=0.02)
-
-    def forward(self, input: Tensor, offset: int = 0) -> Tensor:
-        end = offset + input.shape[-2]
-        if offset < 0 or end > self.num_positions:
-            raise ValueError(f"positions {offset} to {end - 1} are wanted, there are 0 to {self.num_positions - 1}")
-        return input + self.weight[offset:end]
-
-    def extra_repr(self) -> str:
-        return f"{self.num_positions}, {self.embedding_dim}"
 
 
 class RotaryPositions(Module):

@@ -6,11 +6,11 @@ import math
 import warnings
 from typing import Any
 
-from minigrad.functions import cat, empty, stack, zeros
+from minigrad.core.module import Module, Parameter
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor
+from minigrad.nn.tensors import cat, empty, stack, zeros
 
 
 def _checked(nonlinearity: str) -> str:

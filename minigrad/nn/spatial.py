@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad import ops
-from minigrad.functions import einsum
-from minigrad.tensor import Tensor, apply
+from minigrad.core.tensor import Tensor, apply
+from minigrad.nn.tensors import einsum
 
 
 def several(value: Any, n: int) -> tuple[int, ...]:

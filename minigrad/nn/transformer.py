@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minigrad.core.layers import Dropout, LayerNorm, Linear, ModuleList
+from minigrad.core.module import Module
+from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
 from minigrad.nn.attention import MultiheadAttention
-from minigrad.nn.containers import ModuleList
-from minigrad.nn.layers import Dropout, LayerNorm, Linear
-from minigrad.nn.module import Module
-from minigrad.tensor import Tensor, get_default_dtype
+from minigrad.torch.dtypes import get_default_dtype
 
 Activation: TypeAlias = "str | Callable[[Tensor], Tensor]"
 

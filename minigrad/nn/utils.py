@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minigrad.functions import cat, stack
-from minigrad.graph import no_grad, note_write
+from minigrad.core.graph import no_grad
+from minigrad.core.tensor import Tensor
+from minigrad.core.written import note_write
+from minigrad.nn.tensors import cat, stack
 from minigrad.ops import Array
-from minigrad.tensor import Tensor, get_default_dtype
+from minigrad.torch.dtypes import get_default_dtype
 
 
 def clip_grad_norm_(

@@ -1,4 +1,4 @@
-"""The nonlinearities of networks, and softmax."""
+"""More of the curves that networks bend lines with: sigmoid, SiLU, GELU and the error function in it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,10 @@ import math
 
 import numpy as np
 
-from minigrad.ops.registry import Array, Backward, op
+from minigrad.core.op import Array, Backward, op
 
 
-@op
-def relu(x: Array) -> tuple[Array, Backward]:
-    """z = max(x, 0)
-    dx = dz * [x > 0]
-
-    At x = 0 the gradient is 0.
-    """
-    z = np.maximum(x, 0)
-
-    def backward(dz):
-        return (dz * (z > 0),)
-
-    return z, backward
-
-
-@op
+@op(elementwise=True)
 def sigmoid(x: Array) -> tuple[Array, Backward]:
     """z = 1 / (1 + exp(-x))
     dx = dz * z * (1 - z)
@@ -43,20 +28,7 @@ def logistic(x: Array) -> Array:
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-@op
-def tanh(x: Array) -> tuple[Array, Backward]:
-    """z = tanh(x)
-    dx = dz * (1 - z ** 2)
-    """
-    z = np.tanh(x)
-
-    def backward(dz):
-        return (dz * (1 - z * z),)
-
-    return z, backward
-
-
-@op
+@op(elementwise=True)
 def silu(x: Array) -> tuple[Array, Backward]:
     """z = x * sigmoid(x)
     dx = dz * sigmoid(x) * (1 + x * (1 - sigmoid(x)))
@@ -71,7 +43,7 @@ def silu(x: Array) -> tuple[Array, Backward]:
     return x * s, backward
 
 
-@op
+@op(elementwise=True)
 def gelu(x: Array) -> tuple[Array, Backward]:
     """z = x * P(x), P(x) = (1 + erf(x / sqrt(2))) / 2
     dx = dz * (P(x) + x * exp(-x ** 2 / 2) / sqrt(2 pi))
@@ -95,40 +67,6 @@ def gelu(x: Array) -> tuple[Array, Backward]:
     return x * p, backward
 
 
-@op
-def gelu_tanh(x: Array) -> tuple[Array, Backward]:
-    """z = x * (1 + t) / 2, t = tanh(u), u = sqrt(2 / pi) * (x + 0.044715 * x ** 3)
-    dx = dz * ((1 + t) / 2 + x / 2 * (1 - t ** 2) * du), du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x ** 2)
-
-    The approximation of GELU that GPT-2 uses.
-    """
-    c = math.sqrt(2 / math.pi)
-    t = np.asarray(x * x)
-    t *= 0.044715 * c
-    t += c
-    t *= x
-    np.tanh(t, out=t)
-    z = np.asarray(t + 1)
-    z *= x
-    z *= 0.5
-
-    def backward(dz):
-        du = np.asarray(x * x)
-        du *= 3 * 0.044715 * c
-        du += c
-        du *= x
-        slope = np.asarray(t * t)
-        np.subtract(1, slope, out=slope)
-        slope *= du
-        slope += t
-        slope += 1
-        slope *= 0.5
-        slope *= dz
-        return (slope,)
-
-    return z, backward
-
-
 # Chebyshev interpolants of exp(x^2) erfc(x) in t = (x - 3.75) / (x + 3.75), written as polynomials in t, highest power
 # last (Schonfelder 1978 uses the same variable). In float64 erf is good to 3e-16, in float32 to 3e-7.
 _ERFC_FLOAT64 = (
@@ -139,6 +77,8 @@ _ERFC_FLOAT64 = (
     9.358461392351241e-09, -5.071114656572606e-09, -1.4646579385889007e-09, 7.644775541278864e-10,
     2.530929047820208e-10, -9.634288479206549e-11, -3.802280137923997e-11, 7.207028235604977e-12, 3.291619437808281e-12,
 )  # fmt: skip
+
+
 _ERFC_FLOAT32 = (
     0.14558972131048603, -0.2734219314392816, 0.22600806343026308, -0.16357190103202465, 0.10260436884143634,
     -0.05480223808046023, 0.024142870655470588, -0.008221158692243354, 0.0018040364595229422, -2.3969502781516514e-05,
@@ -160,7 +100,7 @@ def erf(x: Array) -> Array:
     return np.copysign(1 - p, x)
 
 
-@op
+@op(elementwise=True, grad_fn="Erf")
 def error_function(x: Array) -> tuple[Array, Backward]:
     """z = erf(x)
     dx = dz * exp(-x ** 2) * 2 / sqrt(pi)
@@ -170,49 +110,3 @@ def error_function(x: Array) -> tuple[Array, Backward]:
         return (dz * np.exp(-x * x) * (2 / math.sqrt(math.pi)),)
 
     return np.asarray(erf(x)), backward
-
-
-@op
-def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward]:
-    """z = exp(x) / sum exp(x)
-    dx = z * (dz - sum(dz * z))
-
-    The largest x is subtracted first, which changes nothing but the overflow. A slice that is all -inf (a row with
-    every position masked) gives zeros.
-    """
-    z = exp_shifted(x, axis)
-    total = z.sum(axis, keepdims=True)
-    z /= np.where(total == 0, 1, total)
-
-    def backward(dz):
-        dx = dz * z
-        dx -= z * dx.sum(axis, keepdims=True)
-        return (dx,)
-
-    return z, backward
-
-
-def exp_shifted(x: Array, axis: int) -> Array:
-    """exp(x - max x), with zeros for a slice that is all -inf."""
-    z = np.asarray(x - finite_max(x, axis))
-    return np.exp(z, out=z)
-
-
-def finite_max(x: Array, axis: int | tuple[int, ...] | None) -> Array:
-    """max x along the axis, kept as size 1; at least the lowest finite number, so that -inf - max is never NaN."""
-    return x.max(axis, keepdims=True, initial=np.finfo(x.dtype).min)
-
-
-@op
-def log_softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward]:
-    """z = x - log sum exp(x)
-    dx = dz - exp(z) * sum(dz)
-    """
-    shifted = x - finite_max(x, axis)
-    total = np.exp(shifted).sum(axis, keepdims=True)
-    z = shifted - np.log(np.where(total == 0, 1, total))
-
-    def backward(dz):
-        return (dz - np.exp(z) * dz.sum(axis, keepdims=True),)
-
-    return z, backward

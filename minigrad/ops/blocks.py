@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minigrad.ops.registry import Array
+from minigrad.core.op import Array
 
 BLOCK = 1 << 15  # elements: a handful of float32 arrays of this length fit into that cache
 

@@ -1,4 +1,4 @@
-"""Ops on each element alone: arithmetic, powers, exponentials, comparisons that choose."""
+"""More ops on each element alone: exponentials, angles, absolute values, choices."""
 
 from __future__ import annotations
 
@@ -6,150 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.registry import Array, Backward, op, scale_nonzero
-
-NUMBER = (int, float)  # an operand of these kinds is a constant: nobody asks for its gradient
-
-
-@op
-def add(x: Array, y: Array) -> tuple[Array, Backward]:
-    """z = x + y
-    dx = dz
-    dy = dz
-    """
-
-    return x + y, _to_both
+from minigrad.core.arithmetic import scale_nonzero
+from minigrad.core.op import Array, Backward, op
 
 
-def _to_both(dz: Array) -> tuple[Array, Array]:
-    """The backward of every sum: it needs nothing of the forward pass, so one function does for all."""
-    return dz, dz
-
-
-@op
-def sub(x: Array, y: Array) -> tuple[Array, Backward]:
-    """z = x - y
-    dx = dz
-    dy = -dz
-    """
-
-    def backward(dz):
-        return dz, -dz
-
-    return x - y, backward
-
-
-@op
-def mul(x: Array, y: Array) -> tuple[Array, Backward]:
-    """z = x * y
-    dx = dz * y
-    dy = dz * x
-    """
-
-    def backward(dz):
-        return None if isinstance(x, NUMBER) else dz * y, None if isinstance(y, NUMBER) else dz * x
-
-    return x * y, backward
-
-
-@op
-def div(x: Array, y: Array) -> tuple[Array, Backward]:
-    """z = x / y
-    dx = dz / y
-    dy = -dz * z / y
-    """
-    z = x / y
-
-    def backward(dz):
-        if isinstance(y, NUMBER) and y * y > 1e-14:  # not 0, and no dtype makes it 0
-            return dz / y, None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slope = 1 / np.asarray(y, z.dtype)
-            return scale_nonzero(dz, slope), scale_nonzero(dz, -z * slope)
-
-    return z, backward
-
-
-@op
-def neg(x: Array) -> tuple[Array, Backward]:
-    """z = -x
-    dx = -dz
-    """
-
-    def backward(dz):
-        return (-dz,)
-
-    return -x, backward
-
-
-@op
-def pow(x: Array, y: Array) -> tuple[Array, Backward]:
-    """z = x ** y
-    dx = dz * y * x ** (y - 1)
-    dy = dz * z * log(x)
-
-    Where x = 0 the gradient of y is 0 (the limit for y > 0). A plain number y is a constant.
-    """
-    if isinstance(y, NUMBER):
-        return _pow_number(x, y)
-    z = x**y
-
-    def backward(dz):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            dx = scale_nonzero(dz, np.where(y == 0, 0, y * x ** (y - 1)))
-            dy = scale_nonzero(dz, np.where(x == 0, 0, z * np.log(x)))
-        return dx, dy
-
-    return z, backward
-
-
-def _pow_number(x: Array, y: float) -> tuple[Array, Backward]:
-    def backward(dz):
-        if y == 0:
-            return np.zeros_like(dz), None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return scale_nonzero(dz, y * _power(x, y - 1)), None
-
-    return +_power(x, y), backward
-
-
-def _power(x: Array, y: float) -> Array:
-    if y == 1:
-        return x
-    if y == 2:
-        return x * x
-    if y == 3:  # NumPy's own float32 x**3 is a hundred times slower than two products
-        return x * x * x
-    return x**y
-
-
-@op
-def exp(x: Array) -> tuple[Array, Backward]:
-    """z = exp(x)
-    dx = dz * z
-    """
-    z = np.exp(x)
-
-    def backward(dz):
-        return (dz * z,)
-
-    return z, backward
-
-
-@op
-def log(x: Array) -> tuple[Array, Backward]:
-    """z = log(x)
-    dx = dz / x
-    """
-
-    def backward(dz):
-        with np.errstate(divide="ignore"):
-            return (scale_nonzero(dz, 1 / x),)
-
-    return np.log(x), backward
-
-
-@op
+@op(elementwise=True)
 def log1p(x: Array) -> tuple[Array, Backward]:
     """z = log(1 + x)
     dx = dz / (1 + x)
@@ -164,7 +25,7 @@ def log1p(x: Array) -> tuple[Array, Backward]:
     return np.log1p(x), backward
 
 
-@op
+@op(elementwise=True)
 def expm1(x: Array) -> tuple[Array, Backward]:
     """z = exp(x) - 1
     dx = dz * (z + 1)
@@ -179,7 +40,7 @@ def expm1(x: Array) -> tuple[Array, Backward]:
     return z, backward
 
 
-@op
+@op(elementwise=True)
 def sqrt(x: Array) -> tuple[Array, Backward]:
     """z = sqrt(x)
     dx = dz / (2 * z)
@@ -193,7 +54,7 @@ def sqrt(x: Array) -> tuple[Array, Backward]:
     return z, backward
 
 
-@op
+@op(elementwise=True)
 def sin(x: Array) -> tuple[Array, Backward]:
     """z = sin(x)
     dx = dz * cos(x)
@@ -205,7 +66,7 @@ def sin(x: Array) -> tuple[Array, Backward]:
     return np.sin(x), backward
 
 
-@op
+@op(elementwise=True)
 def cos(x: Array) -> tuple[Array, Backward]:
     """z = cos(x)
     dx = -dz * sin(x)
@@ -217,7 +78,7 @@ def cos(x: Array) -> tuple[Array, Backward]:
     return np.cos(x), backward
 
 
-@op
+@op(elementwise=True)
 def atan(x: Array) -> tuple[Array, Backward]:
     """z = arctan(x)
     dx = dz / (1 + x ** 2)
@@ -229,7 +90,7 @@ def atan(x: Array) -> tuple[Array, Backward]:
     return np.arctan(x), backward
 
 
-@op
+@op(elementwise=True)
 def abs(x: Array) -> tuple[Array, Backward]:
     """z = |x|
     dx = dz * sign(x)
@@ -243,7 +104,7 @@ def abs(x: Array) -> tuple[Array, Backward]:
     return np.abs(x), backward
 
 
-@op
+@op(elementwise=True)
 def maximum(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = max(x, y)
     dx = dz * [x > y]
@@ -259,7 +120,7 @@ def maximum(x: Array, y: Array) -> tuple[Array, Backward]:
     return np.maximum(x, y), backward
 
 
-@op
+@op(elementwise=True)
 def minimum(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = min(x, y)
     dx = dz * [x < y]
@@ -280,7 +141,7 @@ def _share(wins: Array, ties: Array, dz: Array) -> Array:
     return np.where(ties, 0.5, wins).astype(dz.dtype, copy=False)
 
 
-@op
+@op(elementwise=True)
 def clamp(x: Array, *, min: Any = None, max: Any = None) -> tuple[Array, Backward]:
     """z = min(max(x, lowest), highest)
     dx = dz * [lowest <= x <= highest]
@@ -299,7 +160,7 @@ def clamp(x: Array, *, min: Any = None, max: Any = None) -> tuple[Array, Backwar
     return np.clip(x, min, max), backward
 
 
-@op
+@op(elementwise=True)
 def where(x: Array, y: Array, *, condition: Array) -> tuple[Array, Backward]:
     """z = x where condition, else y
     dx = dz where condition, else 0
@@ -313,7 +174,21 @@ def where(x: Array, y: Array, *, condition: Array) -> tuple[Array, Backward]:
     return np.where(condition, x, y), backward
 
 
-@op
+@op(elementwise=True)
+def masked_fill(x: Array, *, mask: Array, value: float) -> tuple[Array, Backward]:
+    """z = value where mask, else x
+    dx = 0 where mask, else dz
+    """
+    if mask.dtype != bool:
+        raise TypeError(f"mask must be bool, got {mask.dtype}: write mask=(m == 0) or (m != 0)")
+
+    def backward(dz):
+        return (dz * ~mask,)
+
+    return np.where(mask, x.dtype.type(value), x), backward
+
+
+@op(elementwise=True, grad_fn="ToCopy")
 def cast(x: Array, *, dtype: np.dtype[Any]) -> tuple[Array, Backward]:
     """z = x in another dtype
     dx = dz in the dtype of x
@@ -326,7 +201,7 @@ def cast(x: Array, *, dtype: np.dtype[Any]) -> tuple[Array, Backward]:
     return x.astype(dtype), backward
 
 
-@op
+@op(elementwise=True)
 def clone(x: Array) -> tuple[Array, Backward]:
     """z = x, in memory of its own
     dx = dz

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.ops.registry import Array, Backward, op
+from minigrad.core.op import Array, Backward, op
 
 CHUNK = 64  # tokens that are taken together
 FLOOR = 1e-15  # of every feature, so that no sum of weights is 0 where exp underflows

@@ -1,80 +1,14 @@
-"""Ops that reduce along axes: sums, means, extremes, spreads, and the running sum.
+"""More ops that reduce along axes: extremes, spreads, products, log-sums, and the running sum.
 
 ``axis`` is None (all axes), an int or a tuple of ints, negative ones count from the end.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 
-from minigrad.ops.activation import finite_max
-from minigrad.ops.registry import Array, Backward, op
-
-Axis: TypeAlias = "int | tuple[int, ...] | None"
-
-
-def widen(dz: Array, ndim: int, axis: Axis, keepdims: bool) -> Array:
-    """Give a reduced array its reduced axes back, as size 1."""
-    if keepdims or ndim == 0:
-        return dz
-    if axis is None:
-        return dz.reshape((1,) * ndim)
-    axes = [a % ndim for a in _as_tuple(axis)]
-    return dz[tuple([None if a in axes else slice(None) for a in range(ndim)])]
-
-
-def spread(dz: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
-    """Repeat a reduced array over its reduced axes, as a view."""
-    if axis is None:  # one number: what broadcast_to does, in a fifth of its time
-        z = np.ndarray(shape, dz.dtype, dz, strides=(0,) * len(shape))
-        z.flags.writeable = False  # all elements are one
-        return z
-    return np.broadcast_to(widen(dz, len(shape), axis, keepdims), shape)
-
-
-def _as_tuple(axis: int | tuple[int, ...]) -> tuple[int, ...]:
-    return axis if isinstance(axis, tuple) else (axis,)
-
-
-def _count(x: Array, axis: Axis) -> int:
-    """How many elements each result is made of."""
-    if axis is None or x.ndim == 0:
-        return x.size
-    count = 1
-    for a in _as_tuple(axis):
-        count *= x.shape[a]
-    return count
-
-
-@op
-def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
-    """z = sum x
-    dx = dz, repeated over the summed axes
-    """
-    shape = x.shape
-
-    def backward(dz):
-        return (spread(dz, shape, axis, keepdims),)
-
-    return x.sum(axis, keepdims=keepdims), backward
-
-
-@op
-def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
-    """z = sum x / n
-    dx = dz / n, repeated over the averaged axes
-    """
-    shape = x.shape
-    n = _count(x, axis)
-
-    def backward(dz):
-        return (spread(dz / n, shape, axis, keepdims),)
-
-    if n == 0 or x.dtype.itemsize < 4:  # NumPy warns of the first, and adds up half precision in single
-        return x.mean(axis, keepdims=keepdims), backward
-    return x.sum(axis, keepdims=keepdims) / n, backward
+from minigrad.core.op import Array, Backward, op
+from minigrad.core.sums import Axis, count, finite_max, widen
 
 
 @op
@@ -84,7 +18,7 @@ def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
 
     Ties share the gradient evenly.
     """
-    return _extreme(x, x.max(axis, keepdims=True), axis, keepdims)
+    return extreme(x, x.max(axis, keepdims=True), axis, keepdims)
 
 
 @op
@@ -94,10 +28,10 @@ def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
 
     Ties share the gradient evenly.
     """
-    return _extreme(x, x.min(axis, keepdims=True), axis, keepdims)
+    return extreme(x, x.min(axis, keepdims=True), axis, keepdims)
 
 
-def _extreme(x: Array, z: Array, axis: Axis, keepdims: bool) -> tuple[Array, Backward]:
+def extreme(x: Array, z: Array, axis: Axis, keepdims: bool) -> tuple[Array, Backward]:
     def backward(dz):
         hit = (x == z).astype(dz.dtype)
         return (widen(dz, x.ndim, axis, keepdims) * hit / hit.sum(axis, keepdims=True),)
@@ -140,7 +74,7 @@ def std(x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = 
 
 
 def _degrees_of_freedom(x: Array, axis: Axis, correction: float) -> float:
-    n = _count(x, axis)
+    n = count(x, axis)
     if n <= correction:
         raise ValueError(f"needs more than {correction} elements along axis {axis}, got {n}; correction=0 divides by n")
     return n - correction

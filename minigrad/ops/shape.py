@@ -1,4 +1,4 @@
-"""Ops that move elements and change none: reshape, permute, expand, join, pad, flip.
+"""More ops that move elements and change none: size-1 axes, repeating, stacking, padding, flipping, triangles.
 
 Where NumPy can, the result is a view of the input's memory.
 """
@@ -9,23 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.registry import Array, Backward, op
+from minigrad.core.op import Array, Backward, op
 
 
-@op
-def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
-    """z = x in another shape
-    dx = dz in the shape of x
-    """
-    origin = x.shape
-
-    def backward(dz):
-        return (dz.reshape(origin),)
-
-    return x.reshape(shape), backward
-
-
-@op
+@op(view=True)
 def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x with its axes in the order dims
     dx = dz with its axes put back
@@ -41,19 +28,7 @@ def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
     return x.transpose(dims), backward
 
 
-@op
-def transpose(x: Array, *, axis0: int, axis1: int) -> tuple[Array, Backward]:
-    """z = x with two axes exchanged
-    dx = dz with the same two exchanged
-    """
-
-    def backward(dz):
-        return (dz.swapaxes(axis0, axis1),)
-
-    return x.swapaxes(axis0, axis1), backward
-
-
-@op
+@op(view=True)
 def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Array, Backward]:
     """z = x without axes of size 1
     dx = dz with them again
@@ -69,7 +44,7 @@ def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Arr
     return x.squeeze(axis), backward
 
 
-@op
+@op(view=True)
 def unsqueeze(x: Array, *, axis: int) -> tuple[Array, Backward]:
     """z = x with a new axis of size 1
     dx = dz without it
@@ -81,7 +56,7 @@ def unsqueeze(x: Array, *, axis: int) -> tuple[Array, Backward]:
     return np.expand_dims(x, axis), backward
 
 
-@op
+@op(view=True)
 def expand(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x, repeated along its size-1 axes and new ones in front
     dx = dz, summed over them
@@ -126,7 +101,7 @@ def stack(*xs: Array, axis: int = 0) -> tuple[Array, Backward]:
     return np.stack(xs, axis), backward
 
 
-@op
+@op(grad_fn="ConstantPadNd")
 def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> tuple[Array, Backward]:
     """z = x with a border of a constant, widths (before, after) for each axis
     dx = the inside of dz
@@ -176,3 +151,34 @@ def roll(x: Array, *, shifts: Any, axis: Any = None) -> tuple[Array, Backward]:
         return (np.roll(dz, -np.asarray(shifts), axis),)
 
     return np.roll(x, shifts, axis), backward
+
+
+@op(elementwise=True)
+def tril(x: Array, *, diagonal: int = 0) -> tuple[Array, Backward]:
+    """z = x on and below a diagonal, 0 above
+    dx = dz on and below it, 0 above
+    """
+    _check_matrix(x)
+
+    def backward(dz):
+        return (np.tril(dz, diagonal),)
+
+    return np.tril(x, diagonal), backward
+
+
+@op(elementwise=True)
+def triu(x: Array, *, diagonal: int = 0) -> tuple[Array, Backward]:
+    """z = x on and above a diagonal, 0 below
+    dx = dz on and above it, 0 below
+    """
+    _check_matrix(x)
+
+    def backward(dz):
+        return (np.triu(dz, diagonal),)
+
+    return np.triu(x, diagonal), backward
+
+
+def _check_matrix(x: Array) -> None:
+    if x.ndim < 2:
+        raise ValueError(f"a triangle needs a matrix (or a batch of them), got shape {x.shape}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.ops.attention import check_shapes, scaled_dot_product_attention
-from minigrad.ops.registry import Array, Backward, op
+from minigrad.core.attention import check_shapes, scaled_dot_product_attention
+from minigrad.core.op import Array, Backward, op
 
 BLOCK = 32  # queries that are taken together, or `window` of them where that is more
 

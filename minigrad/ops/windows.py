@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.registry import Array, Backward, op
+from minigrad.core.op import Array, Backward, op
 
 
 @op

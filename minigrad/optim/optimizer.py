@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minigrad.graph import enable_grad, memory_of, no_grad, note_write
+from minigrad.core.graph import no_grad
+from minigrad.core.tensor import Tensor
+from minigrad.core.written import memory_of, note_write
 from minigrad.ops import Array
-from minigrad.tensor import Tensor
+from minigrad.torch.grad_mode import enable_grad
 
 SMALL = 1 << 12  # elements: for so few, calling NumPy takes longer than the work
 Given: TypeAlias = "tuple[Array, Array, dict[str, Any]]"  # a parameter, its gradient, what is kept for it

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minigrad.functions import randint, randperm, stack
-from minigrad.random import Generator
-from minigrad.tensor import Tensor, as_tensor
+from minigrad.core.tensor import Tensor
+from minigrad.tools.random import Generator
+from minigrad.torch.creation import as_tensor, randint, randperm
+from minigrad.torch.joining import stack
 
 Sampled: TypeAlias = "Iterable[int]"
 

@@ -1,0 +1,229 @@
+"""The bookkeeping: which op made which tensor, and the walk back through it. Knows no op and no tensor."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+import numpy as np
+
+from minigrad.core.op import Array, Backward, Op
+from minigrad.core.written import clock, writes, written_since
+
+Hook = Callable[[Array], "Array | None"]
+
+
+class Leaf(Protocol):
+    """What ends the walk: something with a gradient of its own, such as a parameter."""
+
+    hooks: list[Hook] | None
+
+    def receive(self, dz: Array, shared: bool) -> None:
+        """Add a contribution to the gradient; a shared array is held by others too, so it must be copied to be kept."""
+
+
+class Node:
+    """One application of an op: how to go back through it, and to whom.
+
+    It does not know the tensor it made, so there is no reference cycle: memory goes as soon as the last tensor does.
+    ``parents`` has one entry per positional argument of the op: the node that made it, a leaf, or None where no
+    gradient is wanted. ``backward`` is None once the graph has been released. ``scope`` is the dotted path of the
+    module that was running.
+    """
+
+    __slots__ = ("__weakref__", "backward", "dtype", "hooks", "op", "order", "parents", "scope", "shape")
+
+    def __init__(
+        self, op: Op, backward: Backward, parents: tuple[Any, ...], shape: tuple[int, ...], dtype: Any, scope: str
+    ) -> None:
+        self.order = next(clock)
+        self.op = op
+        self.backward: Backward | None = backward
+        self.parents = parents
+        self.shape = shape
+        self.dtype = dtype
+        self.scope = scope
+        self.hooks: list[Hook] | None = None
+
+    def __repr__(self) -> str:
+        where = f" in {self.scope}" if self.scope else ""
+        return f"{self.op.__name__}, which made {self.shape} {self.dtype}{where}"
+
+
+@dataclass(slots=True, eq=False)  # half the time of a NamedTuple
+class Step:
+    """One step of backward: a node, the gradient of its output, and that of each of its inputs.
+
+    ``grads`` has the shapes of the inputs, and None where no gradient is wanted.
+    """
+
+    node: Node
+    dz: Array
+    grads: tuple[Array | None, ...]
+
+
+class State(threading.local):
+    """What the current thread is doing."""
+
+    grad_enabled = True
+    scope = ""  # dotted path of the module that is running
+    observer: Callable[..., None] | None = None  # called after each op with (op, inputs, constants, output)
+    step_observer: Callable[[Step], None] | None = None  # called after each step back
+    walker: Callable[..., None] | None = None  # given (tensor, its gradient, the steps) by backward(), walks first
+
+
+state = State()
+
+
+class no_grad:
+    """Inside, no graph is recorded: for evaluation, sampling and updates. ``with no_grad():`` or ``@no_grad()``."""
+
+    enabled = False
+
+    def __new__(cls, mode: Any = None) -> Any:
+        return cls()(mode) if callable(mode) else super().__new__(cls)  # ``@no_grad`` without brackets
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(state.grad_enabled)
+        state.grad_enabled = self.enabled
+
+    def __exit__(self, *_: object) -> None:
+        state.grad_enabled = self._before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient back to the shape its input had before broadcasting.
+
+    Strict: only axes that broadcasting added in front, or stretched from size 1, are summed. Raises ValueError for
+    any other difference, which can only be a wrong backward.
+    """
+    if dx.shape == shape:
+        return dx
+    extra = dx.ndim - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[extra:], strict=True)):
+        raise ValueError(f"a gradient of shape {dx.shape} cannot belong to an input of shape {shape}")
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and dx.shape[i + extra] != 1))
+    return dx.sum(axes, keepdims=True).reshape(shape)
+
+
+def backward_steps(
+    roots: Iterable[tuple[Any, Array]],
+    *,
+    retain_graph: bool = False,
+    receive: Callable[[Any, Array, bool], None] = lambda leaf, dz, shared: leaf.receive(dz, shared),
+) -> Iterator[Step]:
+    """Walk back from the roots in reverse topological order, one step per node: the newest node is next.
+
+    The creation number reversed is such an order: whatever used a result was made after it, so a node's gradient is
+    complete when its turn comes. A max-heap of the nodes whose gradient has begun to arrive hands out the newest.
+    ``roots`` are pairs of a node (or leaf) and its gradient. ``receive(leaf, dz, shared)`` takes what arrives at a
+    leaf, by default into its ``.grad``; a shared array is not its own to keep. The graph is released as it is walked
+    unless ``retain_graph``. Raises RuntimeError where it was released before, or where an array that a backward needs
+    has been written to since.
+    """
+    pending: dict[Node, Array] = {}
+    summed: set[Node] = set()  # nodes whose pending gradient is a sum made here, free to add to in place
+    queue: list[tuple[int, Node]] = []  # heapq hands out the smallest, so the orders are negated
+    hooked: dict[Leaf, Array] = {}  # leaves with hooks wait for their whole gradient
+
+    def arrive(parent: Any, dz: Array, shared: bool) -> None:
+        if type(parent) is not Node:
+            if parent.hooks:
+                hooked[parent] = hooked[parent] + dz if parent in hooked else dz.copy() if shared else dz
+            else:
+                receive(parent, dz, shared)
+        elif parent not in pending:
+            pending[parent] = dz
+            heappush(queue, (-parent.order, parent))
+        elif parent in summed:
+            pending[parent] += dz
+        else:
+            pending[parent] = np.asarray(pending[parent] + dz)
+            summed.add(parent)
+
+    for root, dz in roots:
+        arrive(root, dz, shared=True)
+    while queue:
+        node = heappop(queue)[1]
+        dz = pending.pop(node)
+        summed.discard(node)
+        if node.hooks:
+            dz = run_hooks(node.hooks, dz)
+        if node.backward is None:
+            raise RuntimeError(
+                f"{node}: backward has been through here already and released the arrays it needs. Pass "
+                "retain_graph=True to the first backward(), or run the forward pass again; to use the value as a "
+                "plain number, detach() it before."
+            )
+        if node.order < writes.latest and (late := written_since(node.backward, node.order)):
+            raise RuntimeError(
+                f"{node}: its backward needs {late}, which was changed in place after the forward pass. Change it "
+                "after backward(), or work on a copy: x = x.clone()."
+            )
+        raw = node.backward(dz)
+        parents = node.parents
+        if len(raw) != len(parents):
+            check_count(node, raw)
+        grads: list[Array | None] = []
+        for i, parent in enumerate(parents):
+            dx = raw[i]
+            if parent is None or dx is None:
+                grads.append(None)
+                continue
+            shared = type(parent) is not Node and (dx is dz or dx.base is not None or given_twice(dx, raw))
+            if dx.shape != parent.shape:
+                try:
+                    dx, shared = unbroadcast(dx, parent.shape), False
+                except ValueError as error:
+                    raise RuntimeError(f"{node}: {error}") from None
+            if dx.dtype != parent.dtype:
+                dx, shared = dx.astype(parent.dtype), False
+            grads.append(dx)
+            arrive(parent, dx, shared)
+        if not retain_graph:
+            node.backward = None
+            node.parents = ()
+        step = Step(node, dz, tuple(grads))
+        if state.step_observer is not None:
+            state.step_observer(step)
+        yield step
+    for leaf, dz in hooked.items():
+        receive(leaf, np.asarray(run_hooks(leaf.hooks or [], dz)), True)
+
+
+def check_count(node: Node, raw: tuple[Array | None, ...]) -> None:
+    """Raise RuntimeError unless backward gave a gradient for each input; None for arguments left out may follow."""
+    count = len(node.parents)
+    if len(raw) < count or any(dx is not None for dx in raw[count:]):
+        raise RuntimeError(f"{node}: backward gave {len(raw)} gradients for {count} inputs")
+
+
+def given_twice(dx: Array, raw: tuple[Array | None, ...]) -> bool:
+    """Whether backward gave the same array for two inputs."""
+    times = 0
+    for other in raw:  # not count(): arrays are compared element by element
+        times += other is dx
+    return times > 1
+
+
+def run_hooks(hooks: list[Hook], dz: Array) -> Array:
+    """The gradient after each hook has had its say."""
+    for hook in list(hooks):
+        changed = hook(dz)
+        dz = dz if changed is None else changed
+    return dz

@@ -1,0 +1,82 @@
+"""The op pattern: what an op is, the table of all of them, and which function runs for each.
+
+An op is a pure NumPy function ``op(*arrays, **constants) -> (z, backward)``. Positional arguments are differentiable,
+keyword-only arguments are constants. ``backward(dz)`` returns one gradient per positional argument, in order, at the
+shape that broadcasting gave it: the engine sums it back to the input's shape. The docstring starts with the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Gradients: TypeAlias = "tuple[Array | None, ...]"
+Backward: TypeAlias = Callable[[Array], Gradients]
+Op: TypeAlias = Callable[..., tuple[Any, Backward]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What others read about an op: it is said once, beside the op."""
+
+    elementwise: bool = False  # each element of z comes from the same element of each input
+    view: bool = False  # z may be a view of the input's memory
+    symbol: str = ""  # how pictures write it: "+"
+    grad_fn: str = ""  # how PyTorch prints its node, where that is not the op's own name: "View"
+
+
+OPS: dict[str, Op] = {}
+FACTS: dict[Op, Facts] = {}
+TWINS: dict[str, dict[Op, Op]] = {"tuned": {}, "compiled": {}}  # an op -> a twin: same result in less time or memory
+RUNS: dict[Op, Op] = {}  # an op -> the twin that runs for it; an op that is not here runs itself
+
+
+def op(function: Op | None = None, **facts: Any) -> Any:
+    """Enter an op into the table, ``@op`` or ``@op(elementwise=True)``; the function itself stays as it is."""
+    if function is None:
+        return lambda function: op(function, **facts)
+    name = function.__name__
+    if name in OPS:
+        raise ValueError(f"an op named {name!r} exists already (in {OPS[name].__module__})")
+    if not (function.__doc__ or "").strip():
+        raise ValueError(f"op {name!r} has no formulas: start its docstring with 'z = ...', then one line per gradient")
+    OPS[name] = function
+    FACTS[function] = Facts(**facts)
+    return function
+
+
+def facts(function: Op) -> Facts:
+    """The facts of an op; a function that is not in the table has none."""
+    return FACTS.get(function, Facts())
+
+
+def twin(definition: Op, kind: str = "tuned") -> Callable[[Op], Op]:
+    """Enter a twin of an op, to run for it where ``use_twins`` says so."""
+
+    def enter(function: Op) -> Op:
+        TWINS[kind][definition] = function
+        return function
+
+    return enter
+
+
+def use_twins(*kinds: str) -> None:
+    """Let twins of these kinds run, the last kind first; ``use_twins()`` runs every op as it is written."""
+    RUNS.clear()
+    for kind in kinds:
+        RUNS.update(TWINS[kind])
+
+
+def running(definition: Op) -> Op:
+    """The function that runs for an op now."""
+    return RUNS.get(definition, definition)
+
+
+def formulas(function: Op) -> list[str]:
+    """The formula lines of an op's docstring (all before the first blank line), forward first, then the gradients."""
+    text, _, _ = (function.__doc__ or "").strip().partition("\n\n")
+    return [line.strip() for line in text.splitlines()]

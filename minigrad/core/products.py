@@ -1,0 +1,73 @@
+"""Matrix products: in every combination of dimensions, and the linear layer as one op."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrad.core.op import Array, Backward, op
+
+
+@op(symbol="@")
+def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
+    """z = x @ y
+    dx = dz @ yᵀ
+    dy = xᵀ @ dz
+
+    1-D operands are a row on the left, a column on the right; further axes in front are batches, and broadcast.
+    """
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
+        raise ValueError("both operands need at least one dimension; multiply by a number with *")
+    inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
+    if x.shape[-1] != inner:
+        raise ValueError(f"the inner sizes differ: x has {x.shape[-1]} columns, y has {inner} rows")
+
+    def backward(dz):
+        left = x[None, :] if x.ndim == 1 else x
+        right = y[:, None] if y.ndim == 1 else y
+        if y.ndim == 1:
+            dz = dz[..., None]
+        if x.ndim == 1:
+            dz = dz[..., None, :]
+        dx = dz @ right.swapaxes(-1, -2)
+        if right.ndim == 2:  # one weight for the whole batch: one big product instead of many small ones to sum
+            dy = _rows(left).T @ _rows(dz)
+        else:
+            dy = left.swapaxes(-1, -2) @ dz
+        return dx[..., 0, :] if x.ndim == 1 else dx, dy[..., 0] if y.ndim == 1 else dy
+
+    if x.ndim > 2 and y.ndim == 2:
+        return (_rows(x) @ y).reshape(*x.shape[:-1], y.shape[1]), backward
+    return x @ y, backward
+
+
+def _rows(x: Array) -> Array:
+    """All but the last axis as one; reshape(-1, n) would refuse n = 0."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@op(grad_fn="Addmm")
+def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Backward]:
+    """z = x @ weightᵀ + bias
+    dx = dz @ weight
+    dweight = dzᵀ @ x
+    dbias = sum dz
+
+    x: (..., I), weight: (O, I), bias: (O,) or None -> (..., O).
+    """
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"x {x.shape} must end in the input size of weight (out, in) = {weight.shape}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have the output size of weight, ({weight.shape[0]},), got {bias.shape}")
+    flat, has_bias = _rows(x), bias is not None
+    z = flat.dot(weight.T)  # of two matrices, dot is matmul and begins sooner
+    if bias is not None:
+        z += bias
+
+    def backward(dz):
+        flat_dz = _rows(dz)
+        dx = flat_dz.dot(weight).reshape(*dz.shape[:-1], weight.shape[1])
+        return dx, flat_dz.T.dot(flat), flat_dz.sum(0) if has_bias else None
+
+    return z.reshape(*x.shape[:-1], weight.shape[0]), backward

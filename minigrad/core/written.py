@@ -1,0 +1,62 @@
+"""The clock: what was made when, and which array was changed in place after a backward pass had kept it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+
+from minigrad.core.op import Array
+
+clock = itertools.count(1)  # one tick for each node made and each array written: tells which came first
+
+
+class Writes:
+    """When each array was last written to in place, for as long as the array lives."""
+
+    def __init__(self) -> None:
+        self.latest = 0
+        self.times: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+    def note(self, array: Array) -> None:
+        memory = memory_of(array)
+        key = id(memory)
+        self.latest = next(clock)
+        self.times[key] = (weakref.ref(memory, lambda _: self.times.pop(key, None)), self.latest)
+
+    def time(self, array: Array) -> int:
+        memory = memory_of(array)
+        reference, time = self.times.get(id(memory), (None, 0))
+        return time if reference is not None and reference() is memory else 0
+
+
+def memory_of(array: Array) -> Array:
+    """The array whose memory this is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def saved_arrays(backward: Any) -> dict[str, Array]:
+    """The arrays that a backward function holds from the forward pass, by the names its op gives them."""
+    closure = getattr(backward, "__closure__", None) or ()
+    found: dict[str, Array] = {}
+    for name, cell in zip(backward.__code__.co_freevars if closure else (), closure, strict=True):
+        content = cell.cell_contents
+        if isinstance(content, np.ndarray):
+            found[name] = content
+        elif isinstance(content, tuple | list):
+            found.update({f"{name}[{i}]": a for i, a in enumerate(content) if isinstance(a, np.ndarray)})
+    return found
+
+
+def written_since(backward: Any, time: int) -> str:
+    """The first array that a backward function holds and that was written to after a time: "x (2, 3)", or ""."""
+    late = (f"{name} {a.shape}" for name, a in saved_arrays(backward).items() if writes.time(a) > time)
+    return next(late, "")
+
+
+writes = Writes()
+note_write = writes.note

@@ -1,0 +1,1 @@
+"""Everything a person looks at: recording, replay, stepping, gradient checks, pages, commands."""

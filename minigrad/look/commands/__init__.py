@@ -1,0 +1,1 @@
+"""The commands of ``python -m minigrad`` that look at a script."""

@@ -1,0 +1,140 @@
+"""``python -m minigrad check FILE:NAME``: the gradients of a function, op or module of yours by finite differences."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd import Function
+from minigrad.core.tensor import Tensor
+from minigrad.look.checks.gradcheck import examine
+from minigrad.tools.cli import natural_int, positive_int
+from minigrad.torch.random import manual_seed
+
+HELP = """NAME is a function of tensors, a Function, or a Module that is made without arguments; it is called with one
+random tensor per --shape. Without --shape, NAME is a function that is called without arguments and returns what to
+check and on what: (function, inputs) or (module, batch)."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ValueError(message)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check what the arguments name; 0 if its gradients are right, 1 if not. Raises ValueError for misuse."""
+    parser = _Parser(prog="python -m minigrad check", description="Check gradients by finite differences.", epilog=HELP)
+    option = parser.add_argument
+    option("target", metavar="FILE:NAME", help="a Python file and what to check in it")
+    option("--shape", action="append", default=[], type=_shape, help='of one input, such as 3,4; "" is a number')
+    option("--seed", type=natural_int, default=0, help="of all random numbers (default 0)")
+    option("--max-elements", type=positive_int, metavar="N", help="check N elements of each tensor, drawn at random")
+    settings = parser.parse_args(arguments)
+    manual_seed(settings.seed)
+    file, colon, name = settings.target.rpartition(":")
+    if not colon or not name:
+        raise ValueError(f"{settings.target!r} should be FILE:NAME, such as model.py:loss")
+    module = _load(Path(file))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        try:
+            func, inputs = _resolve(module, name, settings.shape, settings.seed)
+            report = examine(func, inputs, seed=settings.seed, max_elements=settings.max_elements)
+        except Exception as error:
+            place = _place(error, module.__file__)
+            if not place and not isinstance(error, TypeError):
+                raise
+            raise ValueError(f"{place}{type(error).__name__}: {error}" if place else str(error)) from error
+    if not report.failed and not report.elements:
+        raise ValueError(f"there is nothing to check: the inputs of {name} have no elements")
+    for note in notes:
+        print(note.message, file=sys.stderr)
+    if report.failed:
+        print(f"{name}: {report.text}")
+        return 1
+    count = len(report.comparisons)
+    print(
+        f"{name}: {report.elements} elements of {count} input{'s' * (count != 1)} agree with finite differences "
+        f"(largest difference {report.largest:.1e})"
+    )
+    return 0
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(n) for n in text.split(",") if n.strip())
+    except ValueError:
+        shape = (-1,)
+    if any(n < 0 for n in shape):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 3,4")
+    return shape
+
+
+def _load(path: Path) -> Any:
+    """The file as a module; what stands beside it can be imported, as when it is run."""
+    name = f"minigrad_check_{path.stem}"  # not its own, which may be that of another module, such as random
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ValueError(f"there is no Python file {str(path)!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for it
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.argv = [str(path)]
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    except (Exception, SystemExit) as error:
+        place = _place(error, module.__file__)
+        raise ValueError(f"{path} cannot be loaded: {place}{type(error).__name__}: {error}") from error
+    return module
+
+
+def _place(error: BaseException, file: str | None) -> str:
+    """The file and the last line of it on the way to an error, as "mine.py:7: "; nothing if it was not on the way."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{Path(str(file)).name}:{lines[-1]}: " if lines else ""
+
+
+def _resolve(module: Any, name: str, shapes: list[tuple[int, ...]], seed: int) -> tuple[Any, Any]:
+    """What to check, and on which inputs."""
+    target = getattr(module, name, None)
+    if not callable(target):
+        there = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise ValueError(f"{module.__file__} has no function {name!r}; it has {', '.join(there) or 'none'}")
+    if inspect.isclass(target):
+        if not shapes:
+            raise ValueError(f"{name} is a class: say the shapes of its inputs with --shape")
+        if issubclass(target, Function):
+            target = target.apply
+        else:
+            _fits(target, name, [])
+            target = target()
+    elif not shapes:
+        _fits(target, name, [])
+        pair = target()
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
+            raise ValueError(f"{name}() should return (function, inputs) or (module, batch), or take --shape inputs")
+        return pair
+    rng = np.random.default_rng(seed)
+    inputs = [Tensor(np.asarray(rng.normal(size=shape)), requires_grad=True) for shape in shapes]
+    _fits(getattr(target, "forward", target), name, inputs)
+    return target, inputs
+
+
+def _fits(func: Any, name: str, inputs: list[Tensor]) -> None:
+    """Whether the function takes that many arguments."""
+    try:
+        inspect.signature(func).bind(*inputs)
+    except TypeError as error:
+        given = f"{len(inputs)} of --shape" if inputs else "no arguments"
+        raise ValueError(f"{name}{inspect.signature(func)} with {given}: {error}") from None

@@ -1,0 +1,69 @@
+"""``python -m minigrad graph``: runs a script until its first backward pass is over, and draws the graph of that."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minigrad.core.graph import Array, Step, state
+from minigrad.core.tensor import Tensor
+from minigrad.look.pages.graph import ENDINGS, LEVELS, Graph
+from minigrad.look.recording import trace
+from minigrad.tools.cli import natural_int, positive_int
+from minigrad.tools.script import run_script, script_arguments
+
+
+def main(arguments: Sequence[str]) -> int | None:
+    """``python -m minigrad graph SCRIPT [arguments] -o FILE [--level LEVEL]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minigrad graph",
+        usage="%(prog)s [-o FILE] [--level LEVEL] [more options] SCRIPT [arguments of the script]",
+        description="Run a script until its first backward() and draw the graph that was walked, or, if it calls "
+        "none, the graph of its last result.",
+        epilog="What follows -- belongs to the script.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-o", "--out", type=_out, default=Path("graph.svg"), metavar="FILE",
+        help=f"where to draw (default: graph.svg); ends in {', '.join(ENDINGS)}",
+    )  # fmt: skip
+    parser.add_argument("--level", choices=LEVELS, help="what a box is (default: the finest that fits)")
+    parser.add_argument("--depth", type=natural_int, metavar="N", help="open so many levels of modules (default: all)")
+    parser.add_argument("--no-fold", action="store_true", help="draw each block, though they are alike")
+    parser.add_argument("--no-legend", action="store_true", help="leave the legend out")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="the most boxes to draw")
+    parser.add_argument("--pass", type=positive_int, default=1, metavar="N", dest="number", help="which backward pass")
+    options, script, rest = script_arguments(parser, arguments)
+    recording = trace()
+    recorder = recording.recorder
+
+    def on_backward(root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
+        recorder.on_backward(root, gradient, steps)
+        if len(recorder.trace.passes) == options.number:
+            raise SystemExit(0)  # that is all there is to see; run_script takes it for the end
+
+    with recording as record:
+        state.walker = on_backward
+        run_script(script, rest)
+    if not record.ops:
+        raise ValueError(f"{script} ended without running an op on anything that wants a gradient")
+    if record.passes and len(record.passes) < options.number:
+        raise ValueError(f"{script} ended after {len(record.passes)} backward passes, there is none to draw as --pass")
+    drawn = Graph.from_trace(
+        record,
+        options.level,
+        depth=options.depth,
+        fold=not options.no_fold,
+        limit=options.limit,
+        legend=not options.no_legend,
+    )
+    drawn.save(options.out)
+    print(f"{options.out}: {len(drawn.record.ops)} ops, level {drawn.level}")
+    return 0
+
+
+def _out(text: str) -> Path:
+    if Path(text).suffix.lower() not in ENDINGS:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in one of {', '.join(ENDINGS)}")
+    return Path(text)

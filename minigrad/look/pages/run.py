@@ -1,0 +1,77 @@
+"""The page of a training run: losses beside the guessing baselines, norms, samples and attention over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad.look.pages.html import page
+from minigrad.train.files import atomic_write
+
+POINTS = 1000  # the most points a curve is drawn with
+
+
+def run_page(
+    title: str,
+    history: Sequence[Mapping[str, Any]],
+    losses: Sequence[float],
+    baselines: Mapping[str, float] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> str:
+    """One self-contained HTML page from what a Trainer kept: ``history`` and ``losses``.
+
+    ``baselines`` are drawn as lines to beat. A probe may have left "sample" (text) and "attention": a list of dicts
+    with "path", "tokens" (T texts) and "weights" (H, T, T).
+    """
+    return page(
+        title,
+        "run",
+        {
+            "title": title,
+            "losses": _thinned(losses),
+            "baselines": {name: _number(value) for name, value in (baselines or {}).items()},
+            "settings": {name: str(value) for name, value in (settings or {}).items()},
+            "rows": [_row(row) for row in history],
+        },
+    )
+
+
+def save_run_page(path: str | Path, *args: Any, **kwargs: Any) -> None:
+    """Write ``run_page(...)`` to a file, in one piece."""
+    with atomic_write(path) as file:
+        file.write(run_page(*args, **kwargs).encode("utf-8"))
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    probe = row.get("probe", {})
+    return {
+        **{name: _number(row[name]) for name in ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")},
+        "norms": {path: [_number(v) for v in pair] for path, pair in row.get("norms", {}).items()},
+        "sample": probe.get("sample"),
+        "attention": [
+            {
+                "path": layer["path"],
+                "tokens": list(layer["tokens"]),
+                "weights": np.round(layer["weights"], 3).tolist(),
+            }
+            for layer in probe.get("attention", [])
+        ],
+    }
+
+
+def _thinned(losses: Sequence[float]) -> list[list[float | None]]:
+    """Pairs of step and loss; of long runs the means of equal stretches."""
+    stretch = max(1, math.ceil(len(losses) / POINTS))
+    parts = [losses[i : i + stretch] for i in range(0, len(losses), stretch)]
+    return [[i * stretch + len(part), _number(float(np.mean(part)))] for i, part in enumerate(parts)]
+
+
+def _number(value: Any) -> Any:
+    """A number in 5 digits; None for one that is not finite."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(f"{value:.5g}") if math.isfinite(value) else None

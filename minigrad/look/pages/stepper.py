@@ -1,0 +1,305 @@
+"""The stepper's page: one HTML file that walks back through a recorded run, step by step."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from minigrad.look.checks.texts import operand_names
+from minigrad.look.mistakes import BUGS, BugReport, Replay, with_bug
+from minigrad.look.pages import mathml, paths
+from minigrad.look.pages.html import page
+from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.ops import OPS
+
+LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
+BUDGET = 3_000_000  # characters of data in a page
+MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
+WRONG_STEPS = 20  # steps of a bug that the page shows, from the one where it parts
+SMALL_JACOBIAN = 64  # numbers in a table of local derivatives
+
+ELEMENTWISE = set(
+    "add sub mul div neg pow exp log log1p expm1 sqrt sin cos abs maximum minimum clamp where cast clone relu sigmoid "
+    "tanh silu gelu gelu_tanh error_function dropout masked_fill tril triu".split()
+)
+
+
+def stepper_page(run: Recorder | Trace, title: str, which: int = 0) -> str:
+    """The page for backward pass number ``which`` of a recording: the text of one HTML file.
+
+    From the recorder of a ``trace(live=True)`` the page also has local derivatives, paths and the planted bugs.
+    Raises ValueError where the run called no backward, or not so often.
+    """
+    trace = run.trace if isinstance(run, Recorder) else run
+    if which >= len(trace.passes) or not trace.passes[which].steps:
+        calls = len(trace.passes)
+        raise ValueError(
+            f"there is no backward pass {which + 1} to step through: the script called backward() {calls} times"
+            if calls
+            else "there is nothing to step through: the script called no backward() on a recorded tensor"
+        )
+    extras = _extras(run if isinstance(run, Recorder) and run.live else None, which)
+    for limit in (LIMIT, 1024, 256, 64, 16):
+        data = _data(trace, title, which, limit, extras)
+        if len(json.dumps(data, separators=(",", ":"))) <= BUDGET:
+            break
+    return page(title, "stepper", data)
+
+
+def _extras(live: Recorder | None, which: int) -> dict[str, Any]:
+    """What only arrays can tell: local derivatives per op, paths, bugs."""
+    if live is None:
+        return _nothing("The recording kept no arrays (trace(live=True) keeps them).")
+    replay = Replay(live, which).backward()
+    recorded = live.trace.tensors[replay.root].value
+    if not np.allclose(summarize(replay.root_value).norm or 0.0, recorded.norm or 0.0, rtol=1e-3):
+        return _nothing("This run cannot be replayed: a tensor was changed in place between the ops that used it.")
+    local = {number: _local(replay, number) for number in replay.order}
+    bugs = [with_bug(name, live, which, WRONG_STEPS, replay) for name in BUGS]
+    return {"local": local, "paths": paths.explore(replay), "bugs": bugs, "note": ""}
+
+
+def _nothing(reason: str) -> dict[str, Any]:
+    return {"local": {}, "paths": paths.Paths(note=reason), "bugs": [], "note": reason}
+
+
+def _local(replay: Replay, number: int) -> list[dict[str, Any] | None]:
+    """The local derivatives of an op by input: one number per element, or a small matrix, or nothing."""
+    record = replay.trace.ops[number]
+    z = replay.values[record.output]
+    if record.op in ELEMENTWISE:
+        with np.errstate(all="ignore"):
+            slopes = replay.backwards[number](np.ones_like(z))
+        return [
+            None if s is None or "tensor" not in slot else {"kind": "elementwise", "value": s}
+            for slot, s in zip(record.inputs, slopes, strict=False)
+        ]
+    sizes = [replay.values[slot["tensor"]].size for slot in record.inputs if "tensor" in slot]
+    if z.size * max(sizes, default=0) > SMALL_JACOBIAN:
+        return [None] * len(record.inputs)
+    return [m if m is None else {"kind": "matrix", "value": m} for m in paths.jacobian(replay, number)]
+
+
+class _Pool:
+    """Summaries by number: the same numbers are in the page once, and none are larger than the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.items: list[dict[str, Any]] = []
+        self.numbers: dict[str, int] = {}
+
+    def add(self, summary: Summary | None) -> int | None:
+        """The number of a summary in the pool."""
+        if summary is None:
+            return None
+        if summary.data is not None and len(summary.data) > self.limit:
+            array = np.array(summary.data, dtype=summary.dtype).reshape(summary.shape)
+            summary = summarize(array, self.limit)
+        item = {key: value for key, value in asdict(summary).items() if value not in (None, 0) or key == "data"}
+        if summary.corner is not None:
+            item["corner"] = [[float(f"{v:.6g}") if isinstance(v, float) else v for v in r] for r in summary.corner]
+        for key in ("min", "max", "mean", "norm"):
+            item[key] = getattr(summary, key)
+        text = json.dumps(item)
+        if text not in self.numbers:
+            self.numbers[text] = len(self.items)
+            self.items.append(item)
+        return self.numbers[text]
+
+    def array(self, array: Any) -> int | None:
+        """The number of an array's summary."""
+        return self.add(summarize(np.asarray(array), self.limit))
+
+
+def _data(trace: Trace, title: str, which: int, limit: int, extras: dict[str, Any]) -> dict[str, Any]:
+    """All that the page shows, as JSON: see ``assets/stepper.js``."""
+    pool = _Pool(limit)
+    backward = trace.passes[which]
+    steps = backward.steps[:MAX_STEPS]
+    order = sorted({step.op for step in steps})
+    seen = {backward.root} | {s["tensor"] for n in order for s in trace.ops[n].inputs if "tensor" in s}
+    tensors = {
+        t: {
+            "label": trace.label(t),
+            "kind": trace.tensors[t].kind,
+            "named": trace.tensors[t].name is not None,
+            "value": pool.add(trace.tensors[t].value),
+            "made_by": trace.tensors[t].made_by,
+        }
+        for t in sorted(seen)
+    }
+    return {
+        "title": title,
+        "passes": len(trace.passes),
+        "which": which,
+        "root": backward.root,
+        "source": backward.source and asdict(backward.source),
+        "start": pool.add(backward.gradient),
+        "tensors": tensors,
+        "ops": {n: _op(trace.ops[n], pool) for n in order},
+        "tree": layout([trace.ops[n] for n in order], trace),
+        "steps": [_step(step, pool, extras["local"].get(step.op, [])) for step in steps],
+        "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
+        "paths": _paths(extras["paths"]),
+        "bugs": [_bug(report, pool, steps, trace) for report in extras["bugs"]],
+        "note": extras["note"],
+        "limit": limit,
+        "pool": pool.items,
+    }
+
+
+def _op(record: OpRecord, pool: _Pool) -> dict[str, Any]:
+    function = OPS.get(record.op)
+    count = len(record.inputs)
+    names = list(operand_names(function, count)) if function else [f"input {i}" for i in range(count)]
+    lines = [re.match(r"d(\w+?)(?:_i)? =", line) for line in record.formulas]
+    by_name = {found[1]: i for i, found in enumerate(lines) if found}
+    every = next((i for i, found in enumerate(lines) if found and "_i =" in found[0]), None)  # dx_i = ...
+    return {
+        "op": record.op,
+        "formulas": mathml.formulas(record.formulas),
+        "names": names,
+        "lines": [by_name.get(name, every) for name in names],
+        "elementwise": record.op in ELEMENTWISE,
+        "module": record.module,
+        "type": record.module_type,
+        "source": record.source and asdict(record.source),
+        "inputs": record.inputs,
+        "constants": {k: _constant(v) for k, v in record.constants.items() if v is not None},
+        "output": record.output,
+        "saved": {name: pool.add(summary) for name, summary in record.saved.items()},
+    }
+
+
+def _constant(value: Any) -> str:
+    """A constant of an op as short text; an array by its shape."""
+    if isinstance(value, dict):
+        return f"array {tuple(value['array']['shape'])}"
+    if isinstance(value, list):
+        return "(" + ", ".join(_constant(v) for v in value) + ")"
+    return str(value)
+
+
+def _step(step: StepRecord, pool: _Pool, local: list[dict[str, Any] | None]) -> dict[str, Any]:
+    slopes = [x and {"kind": x["kind"], "value": pool.array(x["value"])} for x in local]
+    slopes += [None] * (len(step.grads) - len(slopes))
+    return {
+        "op": step.op,
+        "dz": pool.add(step.dz),
+        "grads": [
+            g
+            and {
+                "tensor": g.tensor,
+                "contribution": pool.add(g.contribution),
+                "before": pool.add(g.before),
+                "after": pool.add(g.after),
+                "waiting": g.waiting,
+                "local": slope,
+            }
+            for g, slope in zip(step.grads, slopes, strict=False)
+        ],
+    }
+
+
+def _bug(report: BugReport, pool: _Pool, right: list[StepRecord], trace: Trace) -> dict[str, Any]:
+    """A bug for the page: only its steps from the one where it parts, and where that is among the right steps."""
+    numbers = {step.op: i + 1 for i, step in enumerate(right)}
+    judge = report.judge and {
+        **asdict(report.judge),
+        "label": trace.label(report.judge.tensor),
+        "right": _number(report.judge.right),
+        "wrong": _number(report.judge.wrong),
+        "slope": _number(report.judge.slope),
+    }
+    return {
+        "name": report.name,
+        "says": report.says,
+        "parts": numbers.get(report.steps[0].op) if report.steps else None,
+        "first": report.parts,
+        "order": report.order,
+        "error": report.error,
+        "judge": judge,
+        "loss": report.loss and [_number(v) for v in report.loss],
+        "steps": [_step(step, pool, []) for step in report.steps],
+    }
+
+
+def _paths(found: paths.Paths) -> dict[str, Any]:
+    plain = asdict(found)
+    for element in plain["elements"]:
+        element["gradient"] = _number(element["gradient"])
+        for path in element["paths"]:
+            path["derivatives"] = [_number(d) for d in path["derivatives"]]
+            path["product"] = _number(path["product"])
+    return plain
+
+
+def _number(value: float) -> Any:
+    """A float for JSON, which lacks nan and inf."""
+    return value if np.isfinite(value) else str(value)
+
+
+def layout(records: list[OpRecord], trace: Trace) -> list[dict[str, Any]]:
+    """The ops in order of creation as a tree of module calls: the rows of the page's list, from top to bottom.
+
+    A row is a leaf tensor (before the op that first uses it), an op, or a group of rows. Of groups side by side that
+    do the same, all are folded.
+    """
+    top: dict[str, Any] = {"rows": []}
+    stack: list[tuple[str, dict[str, Any]]] = []
+    placed: set[int] = set()
+    for record in records:
+        wanted = _prefixes(record)
+        kept = 0
+        while kept < min(len(stack), len(wanted)) and stack[kept][0] == wanted[kept]:
+            kept += 1
+        del stack[kept:]
+        for path in wanted[kept:]:
+            group = {"group": path, "type": trace.modules.get(path, ""), "rows": []}
+            (stack[-1][1] if stack else top)["rows"].append(group)
+            stack.append((path, group))
+        here = stack[-1][1] if stack else top
+        if stack:
+            here["type"] = record.module_type
+        for slot in record.inputs:
+            tensor = slot.get("tensor")
+            if tensor is not None and tensor not in placed and trace.tensors[tensor].kind in ("parameter", "leaf"):
+                placed.add(tensor)
+                here["rows"].append({"leaf": tensor})
+        here["rows"].append({"op": record.id})
+    _fold(top, {r.id: r.op for r in records})
+    return top["rows"]
+
+
+def _prefixes(record: OpRecord) -> list[str]:
+    """The paths of the groups an op is in, outermost first; the number in a list of modules makes no level."""
+    if not record.module or record.module == record.module_type:  # of the outermost module itself
+        return []
+    found: list[str] = []
+    for part in record.module.split("."):
+        path = f"{found[-1]}.{part}" if found else part
+        if part.isdigit() and found:
+            found[-1] = path
+        else:
+            found.append(path)
+    return found
+
+
+def _fold(group: dict[str, Any], names: dict[int, str]) -> str:
+    """Mark groups that have a like one beside them as folded; what this group does, as text."""
+    signatures = []
+    for row in group["rows"]:
+        while "rows" in row and len(row["rows"]) == 1 and "rows" in row["rows"][0]:  # a module with one inside: one row
+            row.update(row["rows"][0])
+        if "rows" in row:
+            signatures.append(row["type"] + "(" + _fold(row, names) + ")")
+        else:
+            signatures.append(names[row["op"]] if "op" in row else "leaf")
+    for row, signature in zip(group["rows"], signatures, strict=True):
+        if "rows" in row:
+            row["fold"] = len(row["rows"]) > 3 and signatures.count(signature) > 1
+    return " ".join(signatures)

@@ -1,0 +1,484 @@
+"""A run as plain data: the ops with formulas, source lines and values, and every step back. What all views read."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import math
+import os
+import sys
+import weakref
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.core.graph import Node, Step, state
+from minigrad.core.module import _running
+from minigrad.core.tensor import Tensor
+from minigrad.core.written import saved_arrays
+from minigrad.look.behind import nodes_behind
+from minigrad.look.checks.texts import LIBRARY
+from minigrad.nn import Module, Parameter
+from minigrad.ops import Array, Op
+from minigrad.train.files import atomic_write
+
+SCHEMA = 1
+
+
+@dataclass
+class Summary:
+    """An array in few numbers: all of it where it is small (``data``, flat), else a corner.
+
+    The statistics are those of the finite elements, to 6 digits. ``corner`` has at most 8 rows and columns of the last
+    two axes, at index 0 of the others, as rows. ``histogram`` counts the finite elements in 20 equal steps from ``min``
+    to ``max``. Numbers that JSON lacks are "nan", "inf", "-inf".
+    """
+
+    shape: list[int]
+    dtype: str
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    norm: float | None = None
+    nonfinite: int = 0
+    data: list[Any] | None = None
+    corner: list[list[Any]] | None = None
+    histogram: list[int] | None = None
+
+
+@dataclass
+class Source:
+    """A line of the user's: the innermost that is not the library's own."""
+
+    file: str
+    line: int
+    function: str
+    text: str
+
+
+@dataclass
+class TensorRecord:
+    """A tensor. ``kind``: parameter, leaf (another that wants a gradient), constant, or result (of op ``made_by``)."""
+
+    id: int
+    kind: str
+    name: str | None
+    value: Summary
+    made_by: int | None = None
+
+
+@dataclass
+class OpRecord:
+    """One application of an op. ``inputs``: a tensor's id, or a plain number, or None, by position."""
+
+    id: int
+    op: str
+    formulas: list[str]
+    module: str
+    module_type: str
+    source: Source | None
+    inputs: list[dict[str, Any]]
+    constants: dict[str, Any]
+    output: int
+    saved: dict[str, Summary]
+
+
+@dataclass
+class Contribution:
+    """What one step adds to the gradient of one input, and that gradient before (None: not yet reached) and after.
+
+    ``waiting`` is how many contributions are still to come before the gradient is complete.
+    """
+
+    tensor: int
+    contribution: Summary
+    before: Summary | None
+    after: Summary
+    waiting: int
+
+
+@dataclass
+class StepRecord:
+    """One step of backward: the op, the gradient of its output, and what goes to each input (None: nothing)."""
+
+    op: int
+    dz: Summary
+    grads: list[Contribution | None]
+
+
+@dataclass
+class Pass:
+    """One call of backward: from which tensor, with which gradient, and its steps."""
+
+    root: int
+    gradient: Summary
+    source: Source | None
+    steps: list[StepRecord] = field(default_factory=list)
+
+
+@dataclass
+class Trace:
+    """A recorded run: tensors and ops in the order they came up (their ids count from 0), and the backward passes.
+
+    ``modules`` has the type of each module that an op ran in, or in a part of, by its path.
+    """
+
+    tensors: list[TensorRecord] = field(default_factory=list)
+    ops: list[OpRecord] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        counts = (self.ops, "op", "s"), (self.tensors, "tensor", "s"), (self.passes, "backward pass", "es")
+        return f"Trace({', '.join(f'{len(of)} {name}{ending * (len(of) != 1)}' for of, name, ending in counts)})"
+
+    def to_json(self) -> str:
+        """All of it as JSON; the same program gives the same text."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False, separators=(",", ":"))
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON to a file, in one piece."""
+        with atomic_write(path) as file:
+            file.write(self.to_json().encode("utf-8"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Trace:
+        """The trace that ``to_json`` wrote. Raises ValueError for anything else."""
+        try:
+            data = json.loads(text)
+            if data.get("schema") != SCHEMA:
+                raise ValueError(
+                    f"this trace has schema {data.get('schema')}, this version reads {SCHEMA}: record it anew"
+                )
+            return cls(
+                [TensorRecord(**{**t, "value": Summary(**t["value"])}) for t in data["tensors"]],
+                [_op_from(o) for o in data["ops"]],
+                [_pass_from(p) for p in data["passes"]],
+                dict(data.get("modules", {})),
+            )
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"this is no trace written by minigrad: {error}") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a file that ``save`` wrote."""
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+
+    def label(self, tensor: int) -> str:
+        """The name of a tensor; where it has none, the op that made it and its number: ``matmul_12``."""
+        record = self.tensors[tensor]
+        if record.name is not None:
+            return record.name
+        return (
+            f"{record.kind}_{tensor}" if record.made_by is None else f"{self.ops[record.made_by].op}_{record.made_by}"
+        )
+
+    def ancestors(self, root: int) -> list[int]:
+        """The ops that a tensor was made by, oldest first."""
+        found: set[int] = set()
+        todo = [root]
+        while todo:
+            made_by = self.tensors[todo.pop()].made_by
+            if made_by is not None and made_by not in found:
+                found.add(made_by)
+                todo += [i["tensor"] for i in self.ops[made_by].inputs if "tensor" in i]
+        return sorted(found)
+
+
+def _op_from(data: dict[str, Any]) -> OpRecord:
+    source = data["source"] and Source(**data["source"])
+    return OpRecord(**{**data, "source": source, "saved": {k: Summary(**v) for k, v in data["saved"].items()}})
+
+
+def _pass_from(data: dict[str, Any]) -> Pass:
+    steps = [
+        StepRecord(s["op"], Summary(**s["dz"]), [g and _contribution_from(g) for g in s["grads"]])
+        for s in data["steps"]
+    ]
+    return Pass(data["root"], Summary(**data["gradient"]), data["source"] and Source(**data["source"]), steps)
+
+
+def _contribution_from(data: dict[str, Any]) -> Contribution:
+    parts = {k: data[k] and Summary(**data[k]) for k in ("contribution", "before", "after")}
+    return Contribution(data["tensor"], **parts, waiting=data["waiting"])
+
+
+class trace:
+    """Record what runs inside as a ``Trace``: ``with minigrad.trace() as t: loss = ...; loss.backward()``.
+
+    Arrays of up to ``limit`` elements are recorded whole. Only ops that take part in a graph are recorded. With
+    ``live=True`` the recorder keeps the arrays themselves as well (``recorder.arrays``, ``recorder.calls``).
+    """
+
+    def __init__(self, limit: int = 256, live: bool = False) -> None:
+        self.recorder = Recorder(limit, live)
+
+    def __enter__(self) -> Trace:
+        self._before = state.observer, state.walker
+        state.observer, state.walker = self.recorder.on_op, self.recorder.on_backward
+        return self.recorder.trace
+
+    def __exit__(self, *_: object) -> None:
+        state.observer, state.walker = self._before
+
+
+class Recorder:
+    """Fills a Trace as ops run (``on_op``) and as backward walks (``on_backward``, or ``begin`` and then ``step``)."""
+
+    def __init__(self, limit: int = 256, live: bool = False) -> None:
+        self.trace = Trace()
+        self.limit = limit
+        self.live = live
+        self.arrays: dict[int, Array] = {}  # by tensor id, if live
+        self.calls: dict[int, tuple[Op, list[Any], dict[str, Any]]] = {}  # by op id, if live: op, inputs, constants
+        self.gradients: dict[int, Array] = {}  # of the current pass, by tensor id: the sum so far
+        self.upstream: dict[int, Array] = {}  # of the current pass, by op id, if live: dz
+        self._made: weakref.WeakKeyDictionary[Node, int] = weakref.WeakKeyDictionary()  # node -> op id
+        self._leaves: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id(tensor) -> itself, tensor id
+        self._waiting: dict[int, int] = {}
+        self._leaf_tensors: dict[int, weakref.ref[Tensor]] = {}  # tensor id -> itself
+
+    # Forward
+
+    def on_op(self, op: Op, inputs: tuple[Any, ...], constants: dict[str, Any], out: Tensor) -> None:
+        """Record one op; called after it ran."""
+        node = out._node
+        if node is None:
+            return
+        frames = list(_frames())
+        given = [self._input(x, frames) for x in inputs]
+        number, tensor = len(self.trace.ops), len(self.trace.tensors)
+        self.trace.tensors.append(TensorRecord(tensor, "result", None, self.summary(out._array), number))
+        module = next((f.f_locals["self"] for f in frames if isinstance(f.f_locals.get("self"), Module)), None)
+        self.trace.ops.append(
+            OpRecord(
+                number,
+                op.__name__,
+                ops.formulas(op),
+                state.scope,
+                type(module).__name__ if module is not None and state.scope else "",
+                _source(frames[-1]) if frames else None,
+                given,
+                {name: self._constant(value) for name, value in constants.items()},
+                tensor,
+                {name: self.summary(array) for name, array in saved_arrays(node.backward).items()},
+            )
+        )
+        if state.scope and state.scope not in self.trace.modules:
+            self.trace.modules.update(_types())
+        self._made[node] = number
+        if self.live:
+            self.arrays[tensor] = out._array
+            self.calls[number] = op, [x._array if isinstance(x, Tensor) else x for x in inputs], constants
+
+    def _input(self, x: Any, frames: list[FrameType]) -> dict[str, Any]:
+        if not isinstance(x, Tensor):
+            return {"number": _plain(x)}
+        number = self._known(x)
+        if number is None:
+            number = self._new_leaf(x)
+        record = self.trace.tensors[number]
+        if record.name is None:
+            record.name = _name(x, frames)
+        return {"tensor": number}
+
+    def _known(self, x: Tensor) -> int | None:
+        if x._node is not None:
+            made = self._made.get(x._node)
+            return None if made is None else self.trace.ops[made].output
+        reference, number = self._leaves.get(id(x), (None, 0))
+        return number if reference is not None and reference() is x else None
+
+    def _new_leaf(self, x: Tensor) -> int:
+        number = len(self.trace.tensors)
+        kind = "parameter" if isinstance(x, Parameter) else "leaf" if x.requires_grad else "constant"
+        self.trace.tensors.append(TensorRecord(number, kind, None, self.summary(x._array)))
+        self._leaves[id(x)] = weakref.ref(x), number
+        self._leaf_tensors[number] = weakref.ref(x)
+        if self.live:
+            self.arrays[number] = x._array.copy()  # the optimizer will write to it
+        return number
+
+    def _constant(self, value: Any) -> Any:
+        """A keyword argument of an op as JSON: plain values as they are, arrays as summaries, the rest as text."""
+        if isinstance(value, np.ndarray):
+            return {"array": asdict(self.summary(value))}
+        if isinstance(value, tuple | list):
+            return [self._constant(v) for v in value]
+        return _plain(value)
+
+    def summary(self, array: Array) -> Summary:
+        """The array in few numbers."""
+        return summarize(array, self.limit)
+
+    def from_graph(self, root: Tensor) -> None:
+        """Record a graph that was made before; source lines and the values of results are no longer known."""
+        for node in nodes_behind(root._node) if root._node is not None else ():
+            given: list[dict[str, Any]] = []
+            for parent in node.parents:
+                if type(parent) is Node:
+                    given.append({"tensor": self.trace.ops[self._made[parent]].output})
+                elif parent is not None:
+                    known = self._known(parent)
+                    given.append({"tensor": self._new_leaf(parent) if known is None else known})
+                else:
+                    given.append({"number": None})
+            number, tensor = len(self.trace.ops), len(self.trace.tensors)
+            shape_only = Summary(list(node.shape), str(node.dtype))
+            self.trace.tensors.append(TensorRecord(tensor, "result", None, shape_only, number))
+            saved = {name: self.summary(array) for name, array in saved_arrays(node.backward).items()}
+            self.trace.ops.append(
+                OpRecord(
+                    number, node.op.__name__, ops.formulas(node.op), node.scope, "", None, given, {}, tensor, saved
+                )
+            )
+            self._made[node] = number
+
+    # Backward
+
+    def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
+        """Record a whole backward pass while walking it."""
+        if self.begin(root, gradient):
+            for step in steps:
+                self.step(step)
+
+    def begin(self, root: Tensor, gradient: Array) -> bool:
+        """Start the record of a backward pass; False where the root is not of this recording."""
+        number = self._known(root)
+        if number is None:
+            return False
+        frames = list(_frames())
+        record = self.trace.tensors[number]
+        record.name = record.name or _name(root, frames)
+        self.trace.passes.append(Pass(number, self.summary(gradient), _source(frames[-1]) if frames else None))
+        self._waiting = {}
+        self.upstream = {}
+        for op in self.trace.ancestors(number):
+            for given in self.trace.ops[op].inputs:
+                if "tensor" in given:
+                    self._waiting[given["tensor"]] = self._waiting.get(given["tensor"], 0) + 1
+        self.gradients = {number: gradient}
+        for tensor in self._waiting:
+            leaf = self._leaf_tensors.get(tensor, lambda: None)()
+            if leaf is not None and leaf._node is None and leaf.grad is not None:
+                self.gradients[tensor] = leaf.grad._array.copy()
+        return True
+
+    def step(self, step: Step) -> StepRecord | None:
+        """Record one step of the current pass; None where its node is not of this recording."""
+        made = self._made.get(step.node)
+        if made is None:
+            return None
+        op = self.trace.ops[made]
+        record = StepRecord(made, self.summary(step.dz), [])
+        if self.live:
+            self.upstream[made] = step.dz
+        for given, dx in zip(op.inputs, step.grads, strict=False):
+            if dx is None or "tensor" not in given:
+                record.grads.append(None)
+                continue
+            tensor = given["tensor"]
+            before = self.gradients.get(tensor)
+            after = dx.copy() if before is None else np.asarray(before + dx)
+            self.gradients[tensor] = after
+            self._waiting[tensor] -= 1
+            record.grads.append(
+                Contribution(
+                    tensor,
+                    self.summary(dx),
+                    None if before is None else self.summary(before),
+                    self.summary(after),
+                    self._waiting[tensor],
+                )
+            )
+        self.trace.passes[-1].steps.append(record)
+        return record
+
+
+def summarize(array: Array, limit: int = 256) -> Summary:
+    """An array in few numbers; whole if it has at most ``limit`` elements."""
+    summary = Summary(list(array.shape), str(array.dtype))
+    if array.size:
+        numbers = array.astype(np.float64)
+        finite = numbers[np.isfinite(numbers)]
+        summary.nonfinite = int(array.size - finite.size)
+        if finite.size:
+            statistics = finite.min(), finite.max(), finite.mean(), math.sqrt(np.vdot(finite, finite))
+            summary.min, summary.max, summary.mean, summary.norm = (float(f"{v:.6g}") for v in statistics)
+            if array.size > limit:
+                summary.histogram = np.histogram(finite, bins=20)[0].tolist()
+    if array.size <= limit:
+        summary.data = [_plain(v) for v in array.ravel()]
+    else:
+        rows = array.reshape(-1, array.shape[-1])[: array.shape[-2] if array.ndim > 1 else 1]
+        summary.corner = [[_plain(v) for v in row[:8]] for row in rows[:8]]
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    """A number, text or None that JSON can hold; a float in the fewest digits that give back its own dtype's value."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(str(value)) if np.isfinite(value) else str(value)
+    if isinstance(value, slice):
+        return ":".join("" if v is None else str(v) for v in (value.start, value.stop, value.step)).removesuffix(":")
+    return str(value) if isinstance(value, np.dtype) else type(value).__name__
+
+
+def _frames() -> Iterator[FrameType]:
+    """The frames from the op outwards, up to and with the innermost of the user's; none if there is no such frame."""
+    frame: FrameType | None = sys._getframe(2)
+    inside: list[FrameType] = []
+    while frame is not None:
+        inside.append(frame)
+        if not frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
+            yield from inside
+            return
+        frame = frame.f_back
+
+
+def _types() -> dict[str, str]:
+    """The types of the modules that are running, by path, outermost first; the outermost itself has no path."""
+    paths, found = _running.paths or {}, {}
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is Module.__call__.__code__:
+            module = frame.f_locals["self"]
+            if paths.get(id(module)):
+                found[paths[id(module)]] = type(module).__name__
+        frame = frame.f_back
+    return dict(reversed(found.items()))
+
+
+def _source(frame: FrameType) -> Source:
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(file, line, frame.f_globals).strip()
+    here = os.getcwd() + os.sep
+    return Source(file.removeprefix(here), line, frame.f_code.co_name, text)
+
+
+def _name(x: Tensor, frames: list[FrameType]) -> str | None:
+    """What the program calls a tensor: the path of a parameter, or the user's variable that holds it."""
+    for frame in frames:
+        module = frame.f_locals.get("self")
+        if isinstance(module, Module):
+            for name, parameter in module._parameters.items():
+                if parameter is x:
+                    return name if state.scope == type(module).__name__ else f"{state.scope}.{name}"
+            break
+    user = frames[-1] if frames else None
+    for variables in (user.f_locals, user.f_globals) if user is not None else ():
+        for name, value in variables.items():
+            if value is x:
+                return name
+    return None

@@ -1,0 +1,220 @@
+"""One backward pass, step by step: a position that goes forwards and back, breakpoints, and finite differences."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigrad.core.graph import Step, unbroadcast
+from minigrad.look.recording import Recorder, StepRecord, Summary
+from minigrad.ops import Array
+
+VERIFIED = 64  # elements of one input that ``verify`` compares, chosen by a fixed seed where there are more
+
+
+@dataclass(frozen=True)
+class Breakpoint:
+    """Where to stop: an op, a module, a parameter or other tensor, a source line, a bad or a big number."""
+
+    kind: str  # "op", "module", "tensor", "line", "nonfinite", "norm"
+    value: str = ""
+
+    def __str__(self) -> str:
+        return {"nonfinite": "a number that is not finite", "norm": f"gradient norm over {self.value}"}.get(
+            self.kind, f"{self.kind} {self.value}"
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One input of an op: how far its gradient is from finite differences, and where it is farthest."""
+
+    name: str
+    checked: int
+    size: int
+    difference: float
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.difference <= 1e-4 + 1e-2 * abs(self.numeric)
+
+
+class Stepper:
+    """One backward pass, at a position: 0 is before the first step. Steps already made can be looked at again."""
+
+    def __init__(self, recorder: Recorder, steps: Iterator[Step]) -> None:
+        self.recorder = recorder
+        self.trace = recorder.trace
+        self.steps = steps
+        self.position = 0
+        self.finished = False
+        self.breakpoints: list[Breakpoint] = []
+        self.total = len(self.trace.ancestors(self.trace.passes[-1].root))
+
+    @property
+    def made(self) -> list[StepRecord]:
+        """The steps that have been made so far."""
+        return self.trace.passes[-1].steps
+
+    @property
+    def current(self) -> StepRecord | None:
+        """The step we stand at; None before the first."""
+        return self.made[self.position - 1] if self.position else None
+
+    def forward(self) -> bool:
+        """Go one step on, making it if it has not been made; False at the end."""
+        if self.position == len(self.made):
+            for step in self.steps:
+                if self.recorder.step(step) is not None:
+                    break
+            else:
+                self.finished = True
+                return False
+        self.position += 1
+        return True
+
+    def back(self) -> bool:
+        """Look at the step before; nothing is undone. False at the start."""
+        if self.position == 0:
+            return False
+        self.position -= 1
+        return True
+
+    def next_module(self) -> bool:
+        """Go on to the first step of another module; False at the end."""
+        here = self.module()
+        while self.forward():
+            if self.module() != here:
+                return True
+        return False
+
+    def to_break(self) -> Breakpoint | None:
+        """Go on to a breakpoint, which is returned, or to the end."""
+        while self.forward():
+            for point in self.breakpoints:
+                if self.hits(point):
+                    return point
+        return None
+
+    def module(self) -> str:
+        """The module of the current step."""
+        return "" if self.current is None else self.trace.ops[self.current.op].module
+
+    def hits(self, point: Breakpoint) -> bool:
+        """Whether the current step is where a breakpoint wants to stop."""
+        step = self.current
+        assert step is not None
+        op = self.trace.ops[step.op]
+        given = [g for g in step.grads if g is not None]
+        if point.kind == "op":
+            return op.op == point.value
+        if point.kind == "module":
+            return op.module == point.value or op.module.startswith(point.value + ".")
+        if point.kind == "tensor":
+            return any(self.trace.label(g.tensor) == point.value for g in given)
+        if point.kind == "line":
+            file, _, line = point.value.rpartition(":")
+            return op.source is not None and op.source.line == int(line) and op.source.file.endswith(file)
+        if point.kind == "nonfinite":
+            return bool(step.dz.nonfinite) or any(g.contribution.nonfinite for g in given)
+        return any((s.norm or 0) > float(point.value) for s in (step.dz, *(g.contribution for g in given)))
+
+    def breakpoint_for(self, text: str) -> Breakpoint:
+        """What a user means by ``matmul``, ``blocks.0.attention``, ``head.weight``, ``41``, ``model.py:41``, ``nan``,
+        ``norm > 10``. Raises ValueError for what nothing in this pass can hit."""
+        text = text.strip()
+        size = re.fullmatch(r"norm\s*>\s*([0-9.eE+-]+)", text)
+        if size:
+            return Breakpoint("norm", str(float(size[1])))
+        if text in ("nan", "inf", "nonfinite"):
+            return Breakpoint("nonfinite")
+        used = [self.trace.ops[i] for i in self.trace.ancestors(self.trace.passes[-1].root)]
+        if re.fullmatch(r"(.*:)?\d+", text):
+            point = Breakpoint("line", text if ":" in text else f":{text}")
+            file, _, line = point.value.rpartition(":")
+            if not any(o.source and o.source.line == int(line) and o.source.file.endswith(file) for o in used):
+                raise ValueError(f"no op of this backward pass was made on line {text}")
+            return point
+        if any(o.op == text for o in used):
+            return Breakpoint("op", text)
+        labels = {self.trace.label(i["tensor"]) for o in used for i in o.inputs if "tensor" in i}
+        if text in labels:
+            return Breakpoint("tensor", text)
+        if any(o.module == text or o.module.startswith(text + ".") for o in used):
+            return Breakpoint("module", text)
+        raise ValueError(f"{text!r} is no op, module, tensor or line of this backward pass")
+
+    def verify(self) -> list[Verification]:
+        """Compare the current step with finite differences of its op, in float64, for each input that has a gradient.
+
+        Raises ValueError where the arrays of the forward pass were not recorded.
+        """
+        step = self.current
+        if step is None:
+            raise ValueError("there is no step to verify yet: s makes one")
+        if step.op not in self.recorder.calls:
+            raise ValueError("the inputs of this op were not recorded: run it under `python -m minigrad step`")
+        op, inputs, constants = self.recorder.calls[step.op]
+        raised = [_raised(x) for x in inputs]
+        dz = self.recorder.upstream[step.op].astype(np.float64)
+        with np.errstate(all="ignore"):
+            gradients = op(*raised, **constants)[1](dz)
+        made = self.trace.ops[step.op].op
+        found = []
+        for position, (grad, dx) in enumerate(zip(step.grads, gradients, strict=False)):
+            if grad is not None and dx is not None:
+                name = self.trace.label(grad.tensor)
+                recorded = grad.contribution
+                found.append(_compare(op, raised, constants, dz, position, name or made, dx, recorded))
+        return found
+
+
+def _raised(x: Any) -> Any:
+    """A floating array as a float64 copy of its own; anything else as it is."""
+    return x.astype(np.float64, order="C") if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+
+
+def _compare(
+    op: Callable[..., Any],
+    inputs: list[Any],
+    constants: dict[str, Any],
+    dz: Array,
+    position: int,
+    name: str,
+    dx: Array,
+    recorded: Summary,
+) -> Verification:
+    x = inputs[position]
+    dx = unbroadcast(dx, x.shape)
+    known = recorded.data  # what the run itself computed, if it was recorded whole; else the same backward in float64
+    analytic = np.array(known, dtype=np.float64).reshape(x.shape) if known is not None else dx
+    places = np.arange(x.size)
+    if x.size > VERIFIED:
+        places = np.sort(np.random.default_rng(0).choice(x.size, VERIFIED, replace=False))
+    worst = Verification(name, len(places), x.size, 0.0, (), 0.0, 0.0)
+    flat = x.reshape(-1)
+    for place in places:
+        before = flat[place]
+        eps = 1e-6 * max(1.0, abs(before))
+        flat[place] = before + eps
+        with np.errstate(all="ignore"):
+            up = float((dz * op(*inputs, **constants)[0]).sum())
+            flat[place] = before - eps
+            down = float((dz * op(*inputs, **constants)[0]).sum())
+        flat[place] = before
+        numeric = (up - down) / (2 * eps)
+        index = tuple(int(i) for i in np.unravel_index(place, x.shape))
+        difference = abs(float(analytic[index]) - numeric)
+        if math.isnan(difference):
+            difference = math.inf
+        if difference > worst.difference:
+            worst = Verification(name, len(places), x.size, difference, index, float(analytic[index]), numeric)
+    return worst

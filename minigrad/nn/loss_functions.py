@@ -1,0 +1,180 @@
+"""Losses: from what a model says and what was wanted to one number."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.core.op import Array
+from minigrad.core.tensor import Tensor, apply
+from minigrad.nn.curves import logsigmoid
+from minigrad.nn.distances import cosine_similarity, pairwise_distance
+from minigrad.nn.tensors import where
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean of -input[target]: log-probabilities (N, C, ...), class indices (N, ...)."""
+    return apply(
+        ops.nll_loss,
+        input,
+        target=target._array,
+        weight=_raw(weight),
+        ignore_index=ignore_index,
+        reduction=reduction,
+    )
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of (input - target) squared, of equal shapes."""
+    _warn_if_shapes_differ(input, target)
+    return apply(ops.mse_loss, input, target, reduction=reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of |input - target|, of equal shapes."""
+    _warn_if_shapes_differ(input, target)
+    return apply(ops.l1_loss, input, target, reduction=reduction)
+
+
+def _warn_if_shapes_differ(input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"the loss of input {input.shape} and target {target.shape} is taken after broadcasting, which is hardly "
+            "what is meant: reshape one of them",
+            stacklevel=3,
+        )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Mean of the cross-entropy of a yes/no decision: raw scores and targets from 0 to 1, of equal shapes."""
+    return apply(
+        ops.bce_with_logits,
+        input,
+        target=target._array.astype(input.dtype, copy=False),
+        weight=_raw(weight),
+        pos_weight=_raw(pos_weight),
+        reduction=reduction,
+    )
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return losses
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Mean of d ** 2 / (2 * beta) where d = |input - target| is below beta, else d - beta / 2. Girshick 2015."""
+    if beta == 0:
+        return l1_loss(input, target, reduction=reduction)
+    _warn_if_shapes_differ(input, target)
+    d = input - target
+    return _reduced(where(d.abs() < beta, d * d / (2 * beta), d.abs() - beta / 2), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """delta times the smooth L1 loss with beta = delta. Huber 1964."""
+    return smooth_l1_loss(input, target, reduction=reduction, beta=delta) * delta
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of -(t * log p + (1 - t) * log(1 - p)), p probabilities; logs stop at -100, as in PyTorch."""
+    if input.shape != target.shape:
+        raise ValueError(f"target must have the shape of input, {input.shape}, got {target.shape}")
+    if input.numel() and not (float(input.min()) >= 0 and float(input.max()) <= 1):
+        raise RuntimeError("binary_cross_entropy needs probabilities from 0 to 1: use the loss with logits")
+    with np.errstate(divide="ignore"):
+        losses = -(target * input.log().clamp(min=-100) + (1 - target) * (1 - input).log().clamp(min=-100))
+    return _reduced(losses if weight is None else losses * weight, reduction)
+
+
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Mean of t * (log t - input), input log-probabilities; "batchmean" divides the sum by the batch size."""
+    if log_target:
+        losses = target.exp() * (target - input)
+    else:
+        losses = where(target > 0, target * (target.clamp(min=1e-38).log() - input), target * 0)
+    if reduction == "batchmean":
+        return losses.sum() / input.shape[0]
+    return _reduced(losses, reduction)
+
+
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, *, reduction: str = "mean") -> Tensor:
+    """Mean of exp(input) - target * input, or of input - target * log(input + 1e-8) without log_input."""
+    losses = input.exp() - target * input if log_input else input - target * (input + 1e-8).log()
+    return _reduced(losses, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """Mean of (log var + (input - target) ** 2 / var) / 2, var no less than eps."""
+    var = var + (var.detach().clamp(min=eps) - var.detach())
+    losses = 0.5 * (var.log() + (input - target) ** 2 / var)
+    return _reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Mean of log(1 + exp(-target * input)), targets 1 or -1."""
+    return _reduced(-logsigmoid(target * input), reduction)
+
+
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
+    """Mean of input where the target is 1, max(0, margin - input) where it is -1."""
+    return _reduced(where(target == 1, input, (margin - input).relu()), reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of max(0, -target * (input1 - input2) + margin)."""
+    return _reduced((-target * (input1 - input2) + margin).relu(), reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Mean of 1 - cosine where the target is 1, max(0, cosine - margin) where it is -1."""
+    cosine = cosine_similarity(input1, input2, -1)
+    return _reduced(where(target == 1, 1 - cosine, (cosine - margin).relu()), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean of max(0, |anchor - positive| - |anchor - negative| + margin). Balntas et al. 2016."""
+    near, far = (pairwise_distance(anchor, x, p, eps) for x in (positive, negative))
+    return _reduced((near - far + margin).relu(), reduction)
+
+
+def _raw(tensor: Tensor | None) -> Array | None:
+    return None if tensor is None else tensor._array

@@ -1,0 +1,102 @@
+"""More losses: each one op, from raw scores to the number, so that nothing overflows on the way.
+
+``reduction`` is "mean", "sum" or "none".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad.core.loss import each_loss, hard_targets, reduced
+from minigrad.core.op import Array, Backward, op
+from minigrad.ops.activation import logistic
+
+
+@op
+def nll_loss(
+    x: Array, *, target: Array, weight: Array | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> tuple[Array, Backward]:
+    """z = mean of -x[target]
+    dx = -dz * onehot(target) / N
+
+    x: log-probabilities, (C,), (N, C) or (N, C, d1, ...); target: class indices without the class axis.
+    """
+    axis = 0 if x.ndim == 1 else 1
+    if x.ndim == 0:
+        raise ValueError("x needs a class axis: (C,) or (N, C, ...)")
+    wanted, _ = hard_targets(x, target, axis, ignore_index)
+    if weight is not None:
+        wanted *= weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    count = wanted.sum()
+    losses = -np.where(wanted == 0, 0, wanted * x).sum(axis)
+
+    def backward(dz):
+        each = each_loss(dz, reduction, count)
+        if reduction == "none":
+            each = np.expand_dims(each, axis)
+        return (-wanted * each,)
+
+    return reduced(losses, reduction, count), backward
+
+
+@op
+def mse_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Backward]:
+    """z = mean of (x - y) ** 2
+    dx = dz * 2 * (x - y) / N
+    dy = -dx
+    """
+    difference = x - y
+
+    def backward(dz):
+        dx = 2 * difference * each_loss(dz, reduction, difference.size)
+        return dx, -dx
+
+    return reduced(difference * difference, reduction), backward
+
+
+@op
+def l1_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Backward]:
+    """z = mean of |x - y|
+    dx = dz * sign(x - y) / N
+    dy = -dx
+    """
+    difference = x - y
+
+    def backward(dz):
+        dx = np.sign(difference) * each_loss(dz, reduction, difference.size)
+        return dx, -dx
+
+    return reduced(np.abs(difference), reduction), backward
+
+
+@op(grad_fn="BinaryCrossEntropyWithLogits")
+def bce_with_logits(
+    x: Array,
+    *,
+    target: Array,
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    reduction: str = "mean",
+) -> tuple[Array, Backward]:
+    """z = mean of -(t * log s + (1 - t) * log(1 - s)), s = sigmoid(x), t the target
+    dx = dz * (s - t) / N
+
+    Positive targets count pos_weight times, each element weight times.
+    """
+    if target.shape != x.shape:
+        raise ValueError(f"target must have the shape of x, {x.shape}, got {target.shape}")
+    target = target.astype(x.dtype, copy=False)
+    tail = np.log1p(np.exp(-np.abs(x)))  # log(1 + exp(-|x|)) never overflows
+    positive = tail + np.maximum(-x, 0)  # -log s
+    negative = tail + np.maximum(x, 0)  # -log(1 - s)
+    up = target if pos_weight is None else target * pos_weight
+    losses = up * positive + (1 - target) * negative
+    if weight is not None:
+        losses = losses * weight
+
+    def backward(dz):
+        s = logistic(x)
+        dx = ((1 - target) * s - up * (1 - s)) * each_loss(dz, reduction, x.size)
+        return (dx if weight is None else dx * weight,)
+
+    return reduced(losses, reduction), backward

@@ -1,5 +1,0 @@
-"""Tuned twins of ops: the same result with less time or memory. Importing this enters them into the table."""
-
-from minigrad.ops.tuned import attention, fused
-
-__all__ = ["attention", "fused"]

@@ -1,0 +1,159 @@
+"""GELU, layer norm, cross-entropy and embedding in fewer passes over memory, or over what the cache still holds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrad.core import arithmetic, loss, normalize, places
+from minigrad.core.op import Array, Backward, twin
+from minigrad.core.sums import finite_max
+from minigrad.ops.blocks import blocks
+
+
+@twin(arithmetic.gelu_tanh)
+def gelu_tanh(x: Array) -> tuple[Array, Backward]:
+    """z = x * (1 + t) / 2, t = tanh(u), u = sqrt(2 / pi) * (x + 0.044715 * x ** 3)
+    dx = dz * ((1 + t) / 2 + x / 2 * (1 - t ** 2) * du), du = sqrt(2 / pi) * (1 + 3 * 0.044715 * x ** 2)
+
+    With s = (1 + t) / 2: z = x * s, dx = dz * s * (1 + 2 * x * (1 - s) * du).
+    """
+    c = math.sqrt(2 / math.pi)
+    whole_s, z = np.empty_like(x), np.empty_like(x)
+    for a, s, out, _ in blocks(x, whole_s, z):
+        np.multiply(a, a, out=s)
+        s *= 0.044715 * c
+        s += c
+        s *= a
+        np.tanh(s, out=s)
+        s *= 0.5
+        s += 0.5
+        np.multiply(a, s, out=out)
+
+    def backward(dz):
+        dx = np.empty_like(x)
+        for a, s, d, slope, rest in blocks(x, whole_s, dz, dx):
+            np.multiply(a, a, out=slope)
+            slope *= 6 * 0.044715 * c
+            slope += 2 * c
+            slope *= a
+            slope *= np.subtract(1, s, out=rest)
+            slope += 1
+            slope *= s
+            slope *= d
+        return (dx,)
+
+    return z, backward
+
+
+@twin(normalize.layer_norm)
+def layer_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, ndim: int = 1, eps: float = 1e-5
+) -> tuple[Array, Backward]:
+    """z = n * weight + bias, n = (x - mean x) / sqrt(var x + eps)
+    dx = (dn - mean dn - n * mean(dn * n)) / sqrt(var x + eps), dn = dz * weight
+    dweight = sum dz * n
+    dbias = sum dz
+    """
+    if weight is None or bias is None or ndim != 1 or x.size == 0 or x.dtype.itemsize < 4:
+        return normalize.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
+    if not weight.shape == bias.shape == x.shape[-1:] or not weight.dtype == bias.dtype == x.dtype:
+        return normalize.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
+    flat = x.reshape(-1, x.shape[-1])
+    average = np.full(len(weight), 1 / len(weight), x.dtype)  # a product with it is a mean, made by BLAS
+    n = flat - (flat @ average)[:, None]
+    rstd = (1 / np.sqrt(np.vecdot(n, n) / len(weight) + eps))[:, None]
+    n *= rstd
+    z = n * weight
+    z += bias
+
+    def backward(dz):
+        dz = dz.reshape(flat.shape)
+        each = np.ones(len(dz), x.dtype)
+        scaled = weight * average
+        dx = dz * n
+        dweight, dbias = each @ dx, each @ dz
+        pull, shift = dx @ scaled, dz @ scaled  # the means of dn * n and of dn
+        np.multiply(dz, weight, out=dx)
+        dx -= shift[:, None]
+        dx -= n * pull[:, None]
+        dx *= rstd
+        return dx.reshape(x.shape), dweight, dbias
+
+    return z.reshape(x.shape), backward
+
+
+@twin(loss.cross_entropy)
+def cross_entropy(
+    x: Array,
+    *,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Array, Backward]:
+    """z = mean of log sum exp(x) - x[target]
+    dx = dz * (softmax(x) - onehot(target)) / N
+    """
+    rows_of_scores = x.ndim == 2 and x.size > 0 and x.dtype.itemsize >= 4
+    indices = target.dtype.kind in "iu" and target.shape == x.shape[:1]
+    if rows_of_scores and indices and weight is None and not label_smoothing:
+        keep = target != ignore_index
+        wanted = np.where(keep, target, 0)
+        if wanted.min() >= 0 and wanted.max() < x.shape[1]:
+            return cross_entropy_of_indices(x, wanted, keep, reduction)
+    return loss.cross_entropy(
+        x,
+        target=target,
+        weight=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
+
+
+def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array, reduction: str) -> tuple[Array, Backward]:
+    """No one-hot rows are made, and one array in the shape of x is kept."""
+    count, rows = keep.sum(), np.arange(len(x))
+    e = x - finite_max(x, 1)
+    picked = e[rows, wanted]
+    np.exp(e, out=e)
+    total = e.sum(1, keepdims=True)
+    total[total == 0] = 1
+    losses = np.where(keep, np.log(total[:, 0]) - picked, 0).astype(x.dtype, copy=False)
+
+    def backward(dz):
+        each = np.where(keep, loss.each_loss(dz, reduction, count), 0)
+        dx = e / total
+        dx[rows, wanted] -= 1
+        dx *= each[:, None]
+        return (dx,)
+
+    return loss.reduced(losses, reduction, count), backward
+
+
+@twin(places.embedding)
+def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> tuple[Array, Backward]:
+    """z = weight[ids]
+    dweight = 0, plus dz at row ids; repeated ids add up
+
+    Equal ids are brought side by side: then one sum per run of them does.
+    """
+    z, _ = places.embedding(weight, ids=ids, padding_idx=padding_idx)
+    shape = weight.shape
+
+    def backward(dz):
+        flat = ids.reshape(-1)
+        dweight = np.zeros(shape, dtype=dz.dtype)
+        if flat.size:
+            order = np.argsort(flat, kind="stable")
+            found, starts = np.unique(flat[order], return_index=True)
+            dz = dz.reshape(flat.size, *shape[1:])
+            dweight[found] = np.add.reduceat(dz[order], starts, axis=0)
+            if padding_idx is not None:
+                dweight[padding_idx] = 0
+        return (dweight,)
+
+    return z, backward

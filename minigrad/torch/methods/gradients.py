@@ -1,0 +1,101 @@
+"""Gradients of results, hooks, and leaving the graph."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.core.op import Array
+from minigrad.core.written import note_write
+from minigrad.torch.hooks import RemovableHandle
+from minigrad.torch.methods.base import Base
+
+if TYPE_CHECKING:
+    from minigrad.core.tensor import Tensor
+
+
+class Gradients(Base):
+    __slots__ = ()
+
+    def retain_grad(self: Any) -> None:
+        """Keep the gradient of this intermediate result in ``.grad``."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad() on a tensor that does not require a gradient")
+        if self._node is None or "retained" in self.__dict__:
+            return
+        self.__dict__["retained"] = True
+        reference = weakref.ref(self)
+
+        def keep(dz: Array) -> None:
+            tensor = reference()
+            if tensor is not None:
+                tensor.receive(dz, shared=True)
+
+        self.register_hook(keep, raw=True)
+
+    @property
+    def retains_grad(self: Any) -> bool:
+        return "retained" in self.__dict__
+
+    def register_hook(self: Any, hook: Callable[..., Any], *, raw: bool = False) -> RemovableHandle:
+        """Call ``hook(grad)`` when the gradient of this tensor is complete; a tensor it returns takes its place."""
+        if not self.requires_grad:
+            raise RuntimeError("register_hook() on a tensor that does not require a gradient")
+
+        def on_array(dz: Array) -> Array | None:
+            changed = hook(self._made(dz))
+            return None if changed is None else changed._array
+
+        entry = hook if raw else on_array
+        owner: Any = self._node if self._node is not None else self
+        if owner.hooks is None:
+            owner.hooks = []
+        owner.hooks.append(entry)
+        return RemovableHandle(owner.hooks, entry)
+
+    def detach_(self: Any) -> Tensor:
+        """Leave the graph for good."""
+        self._node = None
+        self._requires_grad = False
+        return self
+
+    @property
+    def data(self: Any) -> Tensor:
+        """The same memory, out of the graph; assigning another tensor replaces the values."""
+        return self._made(self._array)
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        note_write(self._array)  # a graph that still needs the old values must hear of it
+        self._array = value._array if isinstance(value, Base) else np.asarray(value)
+        note_write(self._array)
+
+    def _warn_no_grad(self: Any) -> None:
+        """Say why ``.grad`` of a result is None."""
+        if "retained" not in self.__dict__:
+            warnings.warn(
+                f"the result of {self._node.op.__name__} {self.shape} does not keep its gradient, only leaves do: "
+                "call .retain_grad() on it before backward()",
+                stacklevel=3,
+            )
+
+    @staticmethod
+    def _warn_released(node: Any) -> None:
+        """A running sum of losses, ``total += loss``, keeps every step's graph."""
+        warnings.warn(
+            f"adding the result of {node}, whose graph backward() has released: a running sum of losses "
+            "made so keeps growing a graph, and cannot be walked back. For the value alone use .item() or .detach()",
+            stacklevel=5,
+        )
+
+    def _clear_grad(self: Any, set_to_none: bool) -> None:
+        """Forget the gradient, or fill it with zeros."""
+        if set_to_none:
+            self.grad = None
+        elif self.grad is not None:
+            self.grad._array[...] = 0
+            note_write(self.grad._array)

@@ -1,0 +1,256 @@
+"""Out of the library and into Python: NumPy arrays, numbers, lists, dtypes, the printed form, copies."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.core.op import Array
+from minigrad.core.written import memory_of
+from minigrad.torch.dtypes import (
+    CPU,
+    Device,
+    bfloat16,
+    bool_,
+    destination,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    plain,
+    uint8,
+)
+from minigrad.torch.errors import OpValueError
+from minigrad.torch.methods.base import Base, public
+from minigrad.torch.printing import array_text, backward_name, with_notes
+
+if TYPE_CHECKING:
+    from minigrad.core.tensor import Tensor
+
+
+class Out(Base):
+    __slots__ = ()
+
+    @property
+    def device(self: Any) -> Device:
+        return CPU
+
+    @property
+    def is_cuda(self: Any) -> bool:
+        return False
+
+    @property
+    def itemsize(self: Any) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self: Any) -> int:
+        return self._array.nbytes
+
+    def size(self: Any, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def stride(self: Any, dim: int | None = None) -> Any:
+        """How many elements of memory lie between neighbours along each axis."""
+        strides = tuple(step // self.dtype.itemsize for step in self._array.strides)
+        return strides if dim is None else strides[dim]
+
+    @public(function=False, also="ndimension")
+    def dim(self: Any) -> int:
+        return self.ndim
+
+    @property
+    def is_sparse(self: Any) -> bool:
+        return False
+
+    def data_ptr(self: Any) -> int:
+        return self._array.ctypes.data
+
+    def storage_offset(self: Any) -> int:
+        """How many elements into its memory a view starts."""
+        start = memory_of(self._array)
+        return (self._array.ctypes.data - start.ctypes.data) // self.dtype.itemsize
+
+    @public(also="nelement")
+    def numel(self: Any) -> int:
+        return self._array.size
+
+    def element_size(self: Any) -> int:
+        return self.dtype.itemsize
+
+    @public
+    def is_floating_point(self: Any) -> bool:
+        return self.dtype.kind == "f"
+
+    def is_contiguous(self: Any) -> bool:
+        return bool(self._array.flags.c_contiguous)
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
+
+    def __array_ufunc__(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """What NumPy's own functions, and its arrays and numbers left of an operator, do with a tensor."""
+        if method == "__call__" and not kwargs:
+            if ufunc in _OPERATORS:
+                return _OPERATORS[ufunc](self._like(inputs[0]), inputs[1])
+            if len(inputs) == 1 and hasattr(Tensor, ufunc.__name__):
+                return getattr(self, ufunc.__name__)()
+        found = getattr(ufunc, method)(*(x.numpy() if isinstance(x, Base) else x for x in inputs), **kwargs)
+        return found if "out" in kwargs or isinstance(found, tuple) else self._made(found)
+
+    def tolist(self: Any) -> Any:
+        return self._array.tolist()
+
+    def __float__(self: Any) -> float:
+        return float(self.item())
+
+    def __int__(self: Any) -> int:
+        return int(self.item())
+
+    def __index__(self: Any) -> int:
+        if self.dtype.kind not in "iub":
+            raise TypeError(f"only an integer tensor can be an index, this one is {self.dtype}")
+        return operator.index(self.item())
+
+    def __bool__(self: Any) -> bool:
+        if self.numel() != 1:
+            raise OpValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all()")
+        return bool(self.item())
+
+    def __len__(self: Any) -> int:
+        if self.ndim == 0:
+            raise TypeError("a 0-d tensor has no len()")
+        return self.shape[0]
+
+    def __iter__(self: Any) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("cannot iterate over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self: Any, value: Any) -> bool:
+        return bool((self._array == plain(value)).any())
+
+    def __repr__(self: Any) -> str:
+        text = "tensor(" + (array_text(self._array, len("tensor(")) if self.numel() else "[]")
+        notes = []
+        if self.numel() == 0 and self.ndim != 1:
+            notes.append(f"size={self.shape}")
+        shown = (get_default_dtype(),) if self.numel() == 0 else (get_default_dtype(), int64, bool_)
+        if self.dtype not in shown:
+            notes.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            notes.append(f"grad_fn=<{backward_name(self._node)}>")
+        elif self._requires_grad:
+            notes.append("requires_grad=True")
+        return with_notes(text, notes, len("tensor("))
+
+    def __format__(self: Any, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 or (spec and self.numel() == 1) else format(str(self), spec)
+
+    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("only leaves can be deep-copied: use .detach().clone()")
+        new = self._made(self._array.copy())
+        new.__class__ = type(self)
+        new._requires_grad = self._requires_grad
+        if self._grad is not None:
+            new._grad = self._made(self._grad._array.copy())
+        memo[id(self)] = new
+        return new
+
+    def to(self: Any, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:
+        """In another dtype, or that of another tensor; the only device is "cpu"."""
+        dtype = destination(args, dtype, device)
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self.clone() if copy else self
+        if np.dtype(dtype).kind != "f":
+            with np.errstate(invalid="ignore"):  # NaN as an integer: some number, as in PyTorch
+                return self._made(self._array.astype(dtype))
+        return self._apply(ops.cast, self, dtype=np.dtype(dtype))
+
+    def type(self: Any, dtype: Any = None) -> Any:
+        """In another dtype; without one, the name of the kind of tensor."""
+        return f"torch.{_LEGACY[self.dtype.name]}Tensor" if dtype is None else self.to(dtype)
+
+    def type_as(self: Any, other: Tensor) -> Tensor:
+        return self.to(other.dtype)
+
+    def cpu(self: Any) -> Tensor:
+        return self
+
+    def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """Refused: there is no such device here."""
+        return self.to(device="cuda")
+
+    def pin_memory(self: Any) -> Tensor:
+        return self
+
+    def bfloat16(self: Any) -> Tensor:
+        return self.to(bfloat16)
+
+    def short(self: Any) -> Tensor:
+        return self.to(int16)
+
+    def byte(self: Any) -> Tensor:
+        return self.to(uint8)
+
+    def char(self: Any) -> Tensor:
+        return self.to(int8)
+
+    def float(self: Any) -> Tensor:
+        return self.to(float32)
+
+    def double(self: Any) -> Tensor:
+        return self.to(float64)
+
+    def half(self: Any) -> Tensor:
+        return self.to(float16)
+
+    def long(self: Any) -> Tensor:
+        return self.to(int64)
+
+    def int(self: Any) -> Tensor:
+        return self.to(int32)
+
+    def bool(self: Any) -> Tensor:
+        return self.to(bool_)
+
+    def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        made = self._made(np.array(plain(data), dtype=dtype or self.dtype))
+        return made.requires_grad_() if requires_grad else made
+
+    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self._made(np.full(size, fill_value, dtype=dtype or self.dtype))
+
+    @public(function=False, also="new_empty")
+    def new_zeros(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self.new_full(_sizes(size), 0, dtype)
+
+    def new_ones(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self.new_full(_sizes(size), 1, dtype)
+
+
+_OPERATORS: dict[np.ufunc, Callable[[Any, Any], Any]] = {
+    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.true_divide: operator.truediv,
+    np.floor_divide: operator.floordiv, np.remainder: operator.mod, np.power: operator.pow, np.matmul: operator.matmul,
+    np.equal: operator.eq, np.not_equal: operator.ne, np.less: operator.lt, np.less_equal: operator.le,
+    np.greater: operator.gt, np.greater_equal: operator.ge, np.bitwise_and: operator.and_, np.bitwise_or: operator.or_,
+    np.bitwise_xor: operator.xor,
+}  # fmt: skip
+_LEGACY = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "int16": "Short",
+    "int8": "Char", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+
+
+def _sizes(size: tuple[Any, ...]) -> Any:
+    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], tuple | list) else size

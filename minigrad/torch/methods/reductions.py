@@ -1,0 +1,294 @@
+"""Along axes: sums and their relatives, extremes, sorting, counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.core.op import Array, Op
+from minigrad.core.sums import Dim, axis_of
+from minigrad.torch.dtypes import plain
+from minigrad.torch.errors import OpValueError
+from minigrad.torch.methods.base import Base, public
+
+if TYPE_CHECKING:
+    from minigrad.core.tensor import Tensor
+
+
+class ValuesIndices(NamedTuple):
+    """What a reduction that also finds the place returns: the values, and their indices along the axis."""
+
+    values: Tensor
+    indices: Tensor
+
+
+class Reductions(Base):
+    __slots__ = ()
+
+    @public
+    def any(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return self._made(np.any(self._array, axis=axis_of(dim), keepdims=keepdim))
+
+    @public
+    def all(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        return self._made(np.all(self._array, axis=axis_of(dim), keepdims=keepdim))
+
+    @public
+    def var(
+        self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        return self._spread_along(ops.var, dim, unbiased, keepdim, correction)
+
+    @public
+    def std(
+        self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> Tensor:
+        return self._spread_along(ops.std, dim, unbiased, keepdim, correction)
+
+    def _spread_along(self: Any, op: Op, dim: Any, unbiased: bool, keepdim: bool, correction: float | None) -> Tensor:
+        if isinstance(dim, bool):  # var(False) means var(unbiased=False)
+            dim, unbiased = None, dim
+        correction = int(unbiased) if correction is None else correction
+        return self._apply(op, self, axis=axis_of(dim), correction=correction, keepdims=keepdim)
+
+    @public
+    def prod(self: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        return self._apply(ops.prod, self._summed(dtype), axis=dim, keepdims=keepdim)
+
+    @public
+    def logsumexp(self: Any, dim: Dim, keepdim: bool = False) -> Tensor:
+        return self._apply(ops.logsumexp, self._floating(), axis=axis_of(dim), keepdims=keepdim)
+
+    @public(in_place=True)
+    def cumsum(self: Any, dim: int, *, dtype: Any = None) -> Tensor:
+        return self._apply(ops.cumsum, self._summed(dtype), axis=dim)
+
+    @public
+    def norm(self: Any, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        if p in (2, "fro"):
+            return (self * self).sum(dim, keepdim).sqrt()
+        if p == 1:
+            return self.abs().sum(dim, keepdim)
+        if p == 0:
+            return (self != 0).sum(dim, keepdim).to(self.dtype)
+        if p == float("inf"):
+            return self.abs().amax(dim, keepdim)
+        if p == -float("inf"):
+            return self.abs().amin(dim, keepdim)
+        return (self.abs() ** p).sum(dim, keepdim) ** (1 / p)
+
+    @public
+    def amax(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The largest along dim; ties share the gradient evenly."""
+        return self._apply(ops.max, self, axis=axis_of(dim), keepdims=keepdim)
+
+    @public
+    def amin(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The smallest along dim; ties share the gradient evenly."""
+        return self._apply(ops.min, self, axis=axis_of(dim), keepdims=keepdim)
+
+    @public
+    def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
+        if isinstance(dim, Base):
+            return self.maximum(dim)
+        return self.amax() if dim is None else self._extreme(np.argmax, dim, keepdim)
+
+    @public
+    def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
+        if isinstance(dim, Base):
+            return self.minimum(dim)
+        return self.amin() if dim is None else self._extreme(np.argmin, dim, keepdim)
+
+    def _extreme(self: Any, find: Callable[..., Any], dim: int, keepdim: bool) -> ValuesIndices:
+        if self.ndim == 0:
+            return ValuesIndices(self, self._made(np.zeros((), dtype=np.int64)))
+        indices = self._made(find(self._array, axis=dim, keepdims=True))
+        values = self.gather(dim, indices)
+        return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(dim), indices.squeeze(dim))
+
+    @public
+    def median(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The middle element (the lower of two), of all, or along dim with its index."""
+        if dim is None:
+            return self.reshape(-1).median(0).values
+        middle = (self.shape[dim] - 1) // 2
+        return self._extreme(_kth(middle), dim, keepdim)
+
+    @public
+    def kthvalue(self: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+        """The k-th smallest along dim, counted from 1, and its index."""
+        return self._extreme(_kth(k - 1), dim, keepdim)
+
+    @public
+    def argmax(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return self._made(np.argmax(self._array, axis=dim, keepdims=keepdim))
+
+    @public
+    def argmin(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        return self._made(np.argmin(self._array, axis=dim, keepdims=keepdim))
+
+    @public
+    def argsort(self: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        return self._made(_order(self._array, dim, descending))
+
+    @public
+    def sort(self: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
+        if self.ndim == 0:
+            return ValuesIndices(self, self._made(np.zeros((), dtype=np.int64)))
+        indices = self.argsort(dim, descending)
+        return ValuesIndices(self.gather(dim, indices), indices)
+
+    @public
+    def topk(self: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+        """The k largest (or smallest) along dim, best first, and where they stand."""
+        if self.ndim and not 0 <= k <= self.shape[dim]:
+            raise OpValueError(f"topk: k={k} is not between 0 and the {self.shape[dim]} elements along dim {dim}")
+        indices = self._made(np.take(_order(self._array, dim, largest), range(k), axis=dim))
+        return ValuesIndices(self.gather(dim, indices), indices)
+
+    @public
+    def nansum(self: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim)
+
+    @public
+    def nanmean(self: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+        return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
+
+    @public
+    def var_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> Any:
+        return self.var(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
+
+    @public
+    def std_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> Any:
+        return self.std(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
+
+    @public
+    def aminmax(self: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
+        return self.amin(dim, keepdim), self.amax(dim, keepdim)
+
+    @public
+    def quantile(self: Any, q: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """The value below which a share q of the elements lies, linear between two of them."""
+        x = self.reshape(-1) if dim is None else self.movedim(dim, -1)
+        ordered = x.sort(-1).values
+        place = np.asarray(plain(q), dtype=np.float64) * (x.shape[-1] - 1)
+        low = np.floor(place).astype(np.int64)
+        share = self._made((place - low).astype(self.dtype))
+        below = ordered[..., self._made(low)]
+        above = ordered[..., self._made(np.minimum(low + 1, x.shape[-1] - 1))]
+        found = below + (above - below) * share  # (..., *q.shape)
+        if keepdim:
+            found = found.reshape((1,) * self.ndim + found.shape) if dim is None else found.unsqueeze(dim)
+        return found if place.ndim == 0 else found.movedim(-1, 0)
+
+    @public(in_place=True)
+    def cumprod(self: Any, dim: int) -> Tensor:
+        """z_i = x_1 * ... * x_i along an axis."""
+        parts = list(self.split(1, dim))
+        for i in range(1, len(parts)):
+            parts[i] = parts[i - 1] * parts[i]
+        return self._joined(parts, dim) if parts else self.clone()
+
+    @public
+    def cummax(self: Any, dim: int) -> Any:
+        """The largest so far along an axis, and where it stands (the last of a tie)."""
+        return self._extreme_so_far(dim, np.maximum)
+
+    @public
+    def cummin(self: Any, dim: int) -> Any:
+        """The smallest so far along an axis, and where it stands (the last of a tie)."""
+        return self._extreme_so_far(dim, np.minimum)
+
+    def _extreme_so_far(self: Any, dim: int, extreme: Any) -> Any:
+        best = extreme.accumulate(self._array, axis=dim)
+        line = [1] * self.ndim
+        line[dim] = -1
+        places = np.where(self._array == best, np.arange(self.shape[dim]).reshape(line), 0)
+        indices = self._made(np.maximum.accumulate(places, axis=dim))
+        return self.gather(dim, indices), indices
+
+    @public
+    def logcumsumexp(self: Any, dim: int) -> Tensor:
+        """log(exp(x_1) + ... + exp(x_i)) along an axis."""
+        parts = list(self.split(1, dim))
+        for i in range(1, len(parts)):
+            parts[i] = parts[i - 1].logaddexp(parts[i])
+        return self._joined(parts, dim)
+
+    @public
+    def mode(self: Any, dim: int = -1, keepdim: bool = False) -> Any:
+        """The value that comes most often along an axis (the smallest of several), and where it last stands."""
+        ordered = np.sort(self._array, axis=dim)
+        counts = (np.expand_dims(np.moveaxis(ordered, dim, -1), -1) == np.moveaxis(ordered, dim, -1)[..., None, :]).sum(
+            -1
+        )
+        value = np.take_along_axis(np.moveaxis(ordered, dim, -1), counts.argmax(-1)[..., None], -1)
+        hits = np.moveaxis(self._array, dim, -1) == value
+        last = hits.shape[-1] - 1 - hits[..., ::-1].argmax(-1)
+        indices = self._made(np.expand_dims(last, dim))
+        values = self.gather(dim, indices)
+        return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
+
+    @public
+    def unique(
+        self: Any,
+        sorted: bool = True,
+        return_inverse: bool = False,
+        return_counts: bool = False,
+        dim: int | None = None,
+    ) -> Any:
+        """The different values in order; with their places and counts where asked for."""
+        found = np.unique(self._array, return_inverse=True, return_counts=True, axis=dim)
+        shape = self.shape if dim is None else (self.shape[dim],)
+        parts = [found[0]]
+        parts += [found[1].reshape(shape)] if return_inverse else []
+        parts += [found[2]] if return_counts else []
+        return self._made(parts[0]) if len(parts) == 1 else tuple(self._made(part) for part in parts)
+
+    @public
+    def bincount(self: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+        """How often each number 0, 1, ... occurs in (N,)."""
+        return self._made(np.bincount(self._array, None if weights is None else weights._array, minlength))
+
+    @public
+    def histc(self: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+        """How many elements fall into each of equal bins from min to max (of the elements, if both are 0)."""
+        low, high = (min, max) if (min, max) != (0, 0) else (self._array.min(), self._array.max())
+        return self._made(np.histogram(self._array, bins, (low, high))[0].astype(self.dtype))
+
+    @public
+    def histogram(self: Any, bins: Any = 100, range: Any = None, *, weight: Any = None, density: bool = False) -> Any:
+        """How many elements fall into each bin (or their density), and the edges: bins is a number or the edges."""
+        found = np.histogram(self._array, plain(bins), range, density, plain(weight))
+        return tuple(self._made(part.astype(self.dtype)) for part in found)
+
+    @public
+    def count_nonzero(self: Any, dim: Any = None) -> Tensor:
+        return self._made(np.asarray(np.count_nonzero(self._array, axis=dim)))
+
+    @public
+    def isin(self: Any, test_elements: Any) -> Tensor:
+        """Whether each element is one of those."""
+        return self._made(np.isin(self._array, plain(test_elements)))
+
+
+def _order(x: Array, dim: int, descending: bool) -> Array:
+    """What puts the elements along dim in order, equal ones as they stand, NaN counting as the largest."""
+    if x.ndim == 0:
+        return np.zeros((), dtype=np.int64)
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    last = x.shape[dim] - 1  # backwards twice: equal elements keep their order
+    return np.flip(last - np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
+
+
+def _kth(k: int) -> Callable[..., Any]:
+    def find(x: Array, axis: int, keepdims: bool) -> Array:
+        return np.take(np.argsort(x, axis=axis, kind="stable"), [k], axis=axis)
+
+    return find

@@ -1,0 +1,268 @@
+"""Shapes, axes, pieces: elements moved and none changed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.core.places import ints
+from minigrad.core.sums import Dim, axis_of
+from minigrad.torch.dtypes import plain
+from minigrad.torch.errors import OpValueError
+from minigrad.torch.methods.base import Base, dim_of, public
+
+if TYPE_CHECKING:
+    from minigrad.core.tensor import Tensor
+
+
+class Shapes(Base):
+    __slots__ = ()
+
+    def view_as(self: Any, other: Tensor) -> Tensor:
+        return self.reshape(other.shape)
+
+    @public
+    def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        if self.ndim == 0:
+            return self.reshape(1)
+        start, end = dim_of(start_dim, self.ndim), dim_of(end_dim, self.ndim)
+        return self.reshape(*self.shape[:start], math.prod(self.shape[start : end + 1]), *self.shape[end + 1 :])
+
+    @public
+    def unflatten(self: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+        dim = dim_of(dim, self.ndim)
+        return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
+
+    @public
+    def permute(self: Any, *dims: Any) -> Tensor:
+        return self._apply(ops.permute, self, dims=ints(dims))
+
+    @public
+    def t(self: Any) -> Tensor:
+        if self.ndim > 2:
+            raise ValueError(f"t() is for at most two axes, this has {self.ndim}: use transpose(dim0, dim1)")
+        return self if self.ndim < 2 else self.transpose(0, 1)
+
+    @property
+    def T(self: Any) -> Tensor:
+        return self.permute(*reversed(range(self.ndim)))
+
+    @property
+    def mT(self: Any) -> Tensor:
+        return self.transpose(-2, -1)
+
+    @public
+    def squeeze(self: Any, dim: Dim = None) -> Tensor:
+        return self._apply(ops.squeeze, self, axis=axis_of(dim))
+
+    @public
+    def unsqueeze(self: Any, dim: int) -> Tensor:
+        return self._apply(ops.unsqueeze, self, axis=dim)
+
+    def expand(self: Any, *sizes: Any) -> Tensor:
+        return self._apply(ops.expand, self, shape=ints(sizes))
+
+    def expand_as(self: Any, other: Tensor) -> Tensor:
+        return self.expand(other.shape)
+
+    def repeat(self: Any, *sizes: Any) -> Tensor:
+        """Copies side by side, sizes[i] of them along axis i."""
+        counts = ints(sizes)
+        x = self.reshape((1,) * (len(counts) - self.ndim) + self.shape)
+        pairs = [n for count, size in zip(counts, x.shape, strict=True) for n in (count, size)]
+        spread = x.reshape([n for size in x.shape for n in (1, size)]).expand(pairs)
+        return spread.reshape([count * size for count, size in zip(counts, x.shape, strict=True)])
+
+    @public
+    def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Pieces of split_size along dim (the last may be smaller), or of the sizes listed."""
+        dim = dim_of(dim, self.ndim)
+        n = self.shape[dim]
+        if isinstance(split_size, int):
+            if split_size <= 0:
+                raise OpValueError(f"split_size must be positive, got {split_size}")
+            sizes = [min(split_size, n - start) for start in range(0, n, split_size)] or [0]
+        else:
+            sizes = [int(s) for s in split_size]
+            if sum(sizes) != n:
+                raise OpValueError(f"split sizes {sizes} sum to {sum(sizes)}, the tensor has {n} along dim {dim}")
+        starts = itertools.accumulate(sizes, initial=0)  # and the end
+        return tuple(self.narrow(dim, start, size) for start, size in zip(starts, sizes, strict=False))
+
+    @public
+    def chunk(self: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """At most that many pieces of equal size along dim (the last may be smaller)."""
+        if chunks < 1:
+            raise OpValueError(f"chunks must be at least 1, got {chunks}")
+        return self.split(max(1, -(-self.shape[dim] // chunks)), dim)
+
+    @public
+    def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
+        dim, start = dim_of(dim, self.ndim), operator.index(start)
+        start = start + self.shape[dim] if start < 0 else start
+        if not 0 <= start <= start + length <= self.shape[dim]:
+            raise OpValueError(f"narrow: {start} to {start + length} are not within the {self.shape[dim]} along {dim}")
+        return self[(slice(None),) * dim + (slice(start, start + length),)]
+
+    @public
+    def select(self: Any, dim: int, index: int) -> Tensor:
+        return self[(slice(None),) * dim_of(dim, self.ndim) + (index,)]
+
+    @public
+    def unbind(self: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        return tuple(self.select(dim, i) for i in range(self.shape[dim]))
+
+    @public
+    def flip(self: Any, *dims: Any) -> Tensor:
+        return self._apply(ops.flip, self, axis=ints(dims))
+
+    @public
+    def roll(self: Any, shifts: Any, dims: Any = None) -> Tensor:
+        return self._apply(ops.roll, self, shifts=shifts, axis=dims)
+
+    def contiguous(self: Any, memory_format: Any = None) -> Tensor:
+        return self if self.is_contiguous() else self.clone()
+
+    @public
+    def clone(self: Any, *, memory_format: Any = None) -> Tensor:
+        """A copy with memory of its own, in the graph."""
+        return self._apply(ops.clone, self)
+
+    @public
+    def ravel(self: Any) -> Tensor:
+        return self.reshape(-1)
+
+    def reshape_as(self: Any, other: Any) -> Tensor:
+        return self.reshape(other.shape)
+
+    @public
+    def broadcast_to(self: Any, size: Sequence[int]) -> Tensor:
+        return self.expand(size)
+
+    @public(also="swapdims")
+    def swapaxes(self: Any, axis0: int, axis1: int) -> Tensor:
+        return self.transpose(axis0, axis1)
+
+    @public(also="moveaxis")
+    def movedim(self: Any, source: Any, destination: Any) -> Tensor:
+        """The axes ``source`` go to the places ``destination``, the others keep their order."""
+        order = np.moveaxis(np.empty((0,) * self.ndim), source, destination).ndim  # checks the arguments
+        sources = [s % order for s in ([source] if isinstance(source, int) else source)]
+        places = [d % order for d in ([destination] if isinstance(destination, int) else destination)]
+        dims = [d for d in range(order) if d not in sources]
+        for place, s in sorted(zip(places, sources, strict=True)):
+            dims.insert(place, s)
+        return self.permute(dims)
+
+    @public
+    def tile(self: Any, *dims: Any) -> Tensor:
+        """As ``repeat``, with missing counts in front taken as 1."""
+        counts = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+        return self.repeat(*(1,) * (self.ndim - len(counts)), *counts)
+
+    @public
+    def repeat_interleave(self: Any, repeats: Any, dim: int | None = None) -> Tensor:
+        """Each element (along dim) that many times in a row."""
+        x = self.reshape(-1) if dim is None else self
+        dim = 0 if dim is None else dim
+        index = np.repeat(np.arange(x.shape[dim]), plain(repeats))
+        return x.index_select(dim, self._made(index))
+
+    @public
+    def tensor_split(self: Any, indices_or_sections: Any, dim: int = 0) -> Any:
+        """Pieces as equal as can be, or cut at the indices."""
+        pieces = np.array_split(np.arange(self.shape[dim]), indices_or_sections)
+        return self.split([len(piece) for piece in pieces], dim)
+
+    def split_with_sizes(self: Any, split_sizes: Sequence[int], dim: int = 0) -> Any:
+        return self.split(split_sizes, dim)
+
+    @public
+    def fliplr(self: Any) -> Tensor:
+        return self.flip(1)
+
+    @public
+    def flipud(self: Any) -> Tensor:
+        return self.flip(0)
+
+    @public
+    def diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        """The elements (i, i + offset) of two axes, as a last axis."""
+        x = self.movedim((dim1, dim2), (-2, -1))
+        n = np.diagonal(np.empty(x.shape[-2:]), offset).size
+        rows = np.arange(n) + max(0, -offset)
+        return x[(..., self._made(rows), self._made(rows + offset))]
+
+    @public
+    def diag(self: Any, diagonal: int = 0) -> Tensor:
+        """The diagonal of a matrix, or a matrix with this vector as its diagonal."""
+        if self.ndim == 2:
+            return self.diagonal(diagonal)
+        if self.ndim != 1:
+            raise ValueError(f"diag needs a vector or a matrix, got shape {self.shape}")
+        n = self.shape[0] + abs(diagonal)
+        places = np.arange(self.shape[0])
+        flat = (places + max(0, -diagonal)) * n + places + max(0, diagonal)
+        return self.new_zeros(n * n).scatter(0, self._made(flat), self).reshape(n, n)
+
+    @public
+    def diag_embed(self: Any, offset: int = 0) -> Tensor:
+        """Each last axis as the diagonal of a matrix: (..., N) -> (..., N, N)."""
+        size = self.shape[-1] + abs(offset)
+        rows = np.arange(self.shape[-1]) + max(0, -offset)
+        index = self._made(np.broadcast_to(rows * size + rows + offset, self.shape))
+        return self.new_zeros(*self.shape[:-1], size * size).scatter(-1, index, self).unflatten(-1, (size, size))
+
+    @public(function=False, in_place=True)
+    def fill_diagonal(self: Any, fill_value: float) -> Tensor:
+        return self.masked_fill(self._made(np.eye(*self.shape) == 1), fill_value)
+
+    @public
+    def rot90(self: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+        """A quarter turn in the plane of two axes, k times."""
+        x = self
+        for _ in range(k % 4):
+            x = x.flip(dims[1]).transpose(*dims)
+        return x
+
+    @public
+    def hsplit(self: Any, indices_or_sections: Any) -> Any:
+        return self.tensor_split(indices_or_sections, 0 if self.ndim == 1 else 1)
+
+    @public
+    def vsplit(self: Any, indices_or_sections: Any) -> Any:
+        return self.tensor_split(indices_or_sections, 0)
+
+    @public
+    def trace(self: Any) -> Tensor:
+        return self.diagonal().sum()
+
+    @public
+    def diff(self: Any, n: int = 1, dim: int = -1) -> Tensor:
+        """Each element less the one before it, n times."""
+        x = self
+        for _ in range(n):
+            x = x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
+        return x
+
+    def unfold(self: Any, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of that size along an axis, every step elements, as a last axis."""
+        starts = np.arange(0, self.shape[dimension] - size + 1, step)
+        windows = self.movedim(dimension, -1)[(..., self._made(starts[:, None] + np.arange(size)))]
+        return windows.movedim(-2, dimension % self.ndim)
+
+    def _repeat_heads(self: Any, heads: int) -> Tensor:
+        """(..., h, S, D) -> (..., heads, S, D), each head repeated side by side: grouped queries."""
+        times, rest = divmod(heads, self.shape[-3])
+        if rest:
+            raise ValueError(f"the {heads} heads of query must be a multiple of the {self.shape[-3]} of key and value")
+        if times == 1:
+            return self
+        *batch, own, length, size = self.shape
+        return self.unsqueeze(-3).expand(*batch, own, times, length, size).reshape(*batch, heads, length, size)

@@ -1,0 +1,273 @@
+"""``torch.nn.Module``'s longer tail: buffers and hooks, walking, saving and loading, dtypes, the printed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minigrad.core.written import note_write
+from minigrad.torch.dtypes import bfloat16, destination, float16, float32, float64, plain
+from minigrad.torch.hooks import RemovableHandle
+
+if TYPE_CHECKING:
+    from minigrad.core.module import Module, Parameter
+    from minigrad.core.tensor import Tensor
+
+
+class IncompatibleKeys(NamedTuple):
+    """What ``load_state_dict(strict=False)`` left out on either side."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self: Any) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
+
+class ModuleMethods:
+    """Base of Module. What it needs of its subclass are the dicts of parts, ``named_modules`` and ``_register``."""
+
+    __dict__: dict[str, Any]
+
+    def __getstate__(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_paths"}  # ids are not a copy's ids
+
+    def _run_with_hooks(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for hook in list(self._pre_hooks):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook in list(self._hooks):
+            changed = hook(self, args, output)
+            output = output if changed is None else changed
+        return output
+
+    def register_forward_pre_hook(self: Any, hook: Callable[[Any, tuple[Any, ...]], Any]) -> RemovableHandle:
+        """Call ``hook(module, args)`` before each forward; what it returns, unless None, takes the place of args."""
+        return _add_hook(self._pre_hooks, hook)
+
+    def register_forward_hook(self: Any, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after each forward; what it returns, unless None, is the new output."""
+        return _add_hook(self._hooks, hook)
+
+    def __dir__(self: Any) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
+
+    def register_parameter(self: Any, name: str, param: Parameter | None) -> None:
+        """Add a parameter under a name; None keeps the name for a parameter that is switched off."""
+        self._register("_parameters", name, param)
+
+    def register_buffer(self: Any, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is not learned; it goes into the state dict if persistent."""
+        if tensor is not None and not hasattr(tensor, "_array"):
+            raise TypeError(f"buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
+        self._register("_buffers", name, tensor)
+        self._temporary.discard(name)
+        if not persistent:
+            self._temporary.add(name)
+
+    def add_module(self: Any, name: str, module: Module | None) -> None:
+        """Add a smaller module under a name."""
+        if module is not None and not isinstance(module, ModuleMethods):
+            raise TypeError(f"{name!r} must be a Module or None, got {type(module).__name__}")
+        self._register("_modules", name, module)
+
+    register_module = add_module
+
+    def modules(self: Any) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self: Any) -> Iterator[tuple[str, Module]]:
+        """The modules directly below, each once."""
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def children(self: Any) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their dotted paths, each once."""
+        return self._members("_buffers", prefix, recurse, remove_duplicate)
+
+    def buffers(self: Any, recurse: bool = True) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self: Any, target: str) -> Module:
+        """The module at a dotted path; "" is this one."""
+        module: Any = self
+        for name in target.split(".") if target else []:
+            if module._modules.get(name) is None:
+                raise AttributeError(f"{type(self).__name__} has no module {target!r}: no {name!r} there")
+            module = module._modules[name]
+        return module
+
+    def get_parameter(self: Any, target: str) -> Parameter:
+        """The parameter at a dotted path."""
+        path, _, name = target.rpartition(".")
+        parameter = self.get_submodule(path)._parameters.get(name)
+        if parameter is None:
+            raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
+        return parameter
+
+    def get_buffer(self: Any, target: str) -> Tensor:
+        """The buffer at a dotted path."""
+        path, _, name = target.rpartition(".")
+        buffer = self.get_submodule(path)._buffers.get(name)
+        if buffer is None:
+            raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
+        return buffer
+
+    def apply(self: Any, fn: Callable[[Module], Any]) -> Any:
+        """Call ``fn`` on every module below, then on this one: for initial weights."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def state_dict(self: Any, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """Parameters and persistent buffers by dotted path: detached tensors on the same memory."""
+        found: dict[str, Tensor] = {}
+        for kind in (self._parameters, self._buffers):
+            for name, member in kind.items():
+                if member is not None and name not in self._temporary:
+                    found[prefix + name] = member if keep_vars else member.detach()
+        for name, module in self._modules.items():
+            if module is not None:
+                found.update(module.state_dict(prefix=f"{prefix}{name}.", keep_vars=keep_vars))
+        return found
+
+    def load_state_dict(self: Any, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy values in by name (tensors or arrays).
+
+        Raises RuntimeError, before anything is changed, that lists every wrong shape and, if strict, every missing and
+        unexpected key.
+        """
+        own = self.state_dict(keep_vars=True)
+        arrays = {name: np.asarray(plain(value)) for name, value in state_dict.items() if name in own}
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        errors = [
+            f"size mismatch for {name}: {array.shape} in the state_dict, {own[name].shape} in the model"
+            for name, array in arrays.items()
+            if array.shape != own[name].shape
+        ]
+        if strict and unexpected:
+            errors.insert(0, f"Unexpected key(s) in state_dict: {', '.join(unexpected)}")
+        if strict and missing:
+            errors.insert(0, f"Missing key(s) in state_dict: {', '.join(missing)}")
+        if errors:
+            listed = "\n    ".join(errors)
+            name = type(self).__name__
+            raise RuntimeError(f"cannot load the state_dict into {name}, nothing was changed:\n    {listed}")
+        for name, array in arrays.items():
+            own[name]._array[...] = array
+            note_write(own[name]._array)
+        return IncompatibleKeys(missing, unexpected)
+
+    def requires_grad_(self: Any, requires_grad: bool = True) -> Any:
+        """Let all parameters be learned, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def to(self: Any, *args: Any, dtype: Any = None, device: Any = None, **_: Any) -> Any:
+        """Turn floating parameters, their gradients and buffers into another dtype, in place; the device is "cpu"."""
+        dtype = destination(args, dtype, device)
+        if dtype is None:
+            return self
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"a module can be turned into floating dtypes only, not {np.dtype(dtype)}")
+        for tensor in (*self.parameters(), *self.buffers()):
+            for part in (tensor, tensor.grad):
+                if part is not None and part.dtype.kind == "f":
+                    part._array = part._array.astype(dtype, copy=False)
+        return self
+
+    def float(self: Any) -> Any:
+        return self.to(float32)
+
+    def double(self: Any) -> Any:
+        return self.to(float64)
+
+    def half(self: Any) -> Any:
+        return self.to(float16)
+
+    def bfloat16(self: Any) -> Any:
+        return self.to(bfloat16)
+
+    def type(self: Any, dst_type: Any) -> Any:
+        return self.to(dst_type)
+
+    def cpu(self: Any) -> Any:
+        return self
+
+    def cuda(self: Any, device: Any = None) -> Any:
+        """Refused: there is no such device here."""
+        return self.to(device="cuda")
+
+    def share_memory(self: Any) -> Any:
+        return self
+
+    def compile(self: Any, *_: Any, **__: Any) -> None:
+        """Accepted: NumPy runs the module as it is."""
+
+    def extra_repr(self: Any) -> str:
+        """What stands between the brackets in the printed form: the settings."""
+        return ""
+
+    def __repr__(self: Any) -> str:
+        return "\n".join(self._lines(set()))
+
+    def _lines(self: Any, seen: set[int]) -> list[str]:
+        """The printed form, with the number of parameters that no line above has counted."""
+        every = {id(p): p.numel() for p in self.parameters()}
+        count = sum(n for key, n in every.items() if key not in seen)
+        note = f"  # {count:,} parameter{'s' * (count != 1)}" if every else ""
+        if any(key in seen for key in every):
+            note = f"{note}, others shared with the above" if count else "  # parameters shared with the above"
+        seen.update(id(p) for p in self.parameters(recurse=False))
+        parts: list[tuple[str, str, list[str]]] = []  # first name, last name, lines
+        counts: list[int] = []
+        for name, module in self._modules.items():
+            lines = ["None"] if module is None else module._lines(seen)
+            if parts and name.isdigit() and parts[-1][2] == lines:  # 6 equal blocks are printed once
+                parts[-1] = parts[-1][0], name, lines
+                counts[-1] += 1
+            else:
+                parts.append((name, name, lines))
+                counts.append(1)
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        if not parts:
+            return [f"{head}){note}"]
+        inside = []
+        for (first, last, lines), times in zip(parts, counts, strict=True):
+            label = f"({first}): " if times == 1 else f"({first}-{last}): {times} x "
+            inside += [f"  {label}{lines[0]}", *(f"  {line}" for line in lines[1:])]
+        return [f"{head}{note}", *inside, ")"]
+
+    def _check_name(self: Any, name: str) -> None:
+        """Raise KeyError for a name that no part of a module can have."""
+        if not name or "." in name:
+            raise KeyError(f"{name!r} cannot name a part of a module: it is empty or has a dot in it")
+        if hasattr(type(self), name) and name not in self.__dict__:
+            raise KeyError(f"{type(self).__name__} has a method or class attribute {name!r} already")
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(), so it cannot be called")
+
+
+def _add_hook(hooks: list[Any], hook: Callable[..., Any]) -> RemovableHandle:
+    entry = partial(hook)  # compares by identity, so the same hook can be there twice
+    hooks.append(entry)
+    return RemovableHandle(hooks, entry)

@@ -1,0 +1,1 @@
+"""What a training run needs: the loop, files, checkpoints, data."""

@@ -1,1 +1,0 @@
-"""One readable file per model, written with minigrad's public API alone."""
