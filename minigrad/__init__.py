@@ -85,8 +85,8 @@ __all__ = [
     *creation.__all__, *functions.__all__, *hardware.__all__, *joining.__all__, *random.__all__,
 ]  # fmt: skip
 
-for _module in (functions, hardware, linalg, random, testing):  # PyTorch's modules, by its names for them
-    sys.modules[f"minigrad.{_module.__name__.rpartition('.')[2]}"] = _module
+for _name in ("fast", "functions", "hardware", "linalg", "random", "testing"):  # `import minigrad.linalg` works too
+    sys.modules[f"minigrad.{_name}"] = globals()[_name]
 
 keep_freed_memory()
 fast.start()

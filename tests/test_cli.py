@@ -39,7 +39,7 @@ def test_mistakes_of_the_program_keep_their_traceback():
 
 
 def test_a_terminal_that_cannot_show_a_character_gets_its_number():
-    code = "from minigrad.cli import run; run(lambda: print('snow \u2603'))"
+    code = "from minigrad.tools.cli import run; run(lambda: print('snow \u2603'))"
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     assert out.stdout.strip() == b"snow \\u2603"

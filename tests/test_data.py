@@ -58,7 +58,7 @@ def test_files(tmp_path):
 def test_files_do_not_depend_on_the_locale(tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes("Übung ☃\n".encode())
-    code = f"from minigrad.data import load_text; print(ascii(load_text({str(path)!r})))"
+    code = f"from minigrad.train.data import load_text; print(ascii(load_text({str(path)!r})))"
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ascii("Übung ☃\n")

@@ -118,10 +118,10 @@ def test_breakpoints_of_every_kind():
     assert stops("norm > 0.001")[0] == "cross_entropy"
     line = next(
         n
-        for n, text in enumerate((ROOT / "models" / "blocks.py").read_text(encoding="utf-8").splitlines(), 1)
+        for n, text in enumerate((ROOT / "models" / "attention.py").read_text(encoding="utf-8").splitlines(), 1)
         if "return self.output_dropout(self.output(out))" in text
     )
-    assert stops(f"blocks.py:{line}") == ("linear", "blocks.1.attention.output")
+    assert stops(f"attention.py:{line}") == ("linear", "blocks.1.attention.output")
     stepper = stepper_of(small_gpt)
     for nothing in ("softmaxx", "99999", "blocks.7"):
         with pytest.raises(ValueError, match=nothing):

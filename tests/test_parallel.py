@@ -151,7 +151,7 @@ class Ranks:
 
 def test_one_process_imports_no_mpi(tmp_path):
     code = (
-        "import sys; sys.modules['mpi4py'] = None; import minigrad.parallel as p, minigrad.training\n"
+        "import sys; sys.modules['mpi4py'] = None; import minigrad.speed.ranks as p, minigrad.train.trainer\n"
         "with p.world() as world: print(world.rank, world.size, world.main, world.shard([1, 2]), world.mean([1, 3]))"
     )
     env = {k: v for k, v in ENV.items() if k not in parallel.RANKS}

@@ -253,7 +253,7 @@ def test_the_benchmark_measures_every_kind(tmp_path):
 
 def test_the_library_runs_the_twin_unless_told_otherwise():
     assert RUNS.get(plain) is (None if os.environ.get("MINIGRAD_PLAIN") == "1" else blocked)
-    code = "import minigrad as mg; from minigrad.ops.registry import RUNS; print(len(RUNS))"
+    code = "import minigrad as mg; from minigrad.core.op import RUNS; print(len(RUNS))"
     for setting, expected in (("1", "0"), ("0", str(len(TWINS["tuned"])))):
         env = os.environ | {"MINIGRAD_PLAIN": setting}
         out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout

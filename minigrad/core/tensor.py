@@ -76,6 +76,8 @@ class Tensor(Methods):
     __slots__ = ("__dict__", "__weakref__", "_array", "_grad", "_node", "_requires_grad", "hooks")
 
     def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
+        if sizes and isinstance(sizes[0], bool):  # Tensor(array, True)
+            requires_grad = sizes[0]
         self._array: Array = data if isinstance(data, np.ndarray) else self._array_from(data, sizes)
         self._grad: Tensor | None = None
         self._node: Node | None = None

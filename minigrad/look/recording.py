@@ -22,9 +22,9 @@ from minigrad.core.module import _running
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind
-from minigrad.look.checks.texts import LIBRARY
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Array, Op
+from minigrad.tools.lines import is_users
 from minigrad.train.files import atomic_write
 
 SCHEMA = 1
@@ -441,7 +441,7 @@ def _frames() -> Iterator[FrameType]:
     inside: list[FrameType] = []
     while frame is not None:
         inside.append(frame)
-        if not frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
+        if is_users(frame.f_code.co_filename):
             yield from inside
             return
         frame = frame.f_back

@@ -9,12 +9,12 @@ from minigrad.speed.data_parallel import DataParallel
 
 
 class DistributedDataParallel(Module):
-    """Refused with RuntimeError: several processes share a batch through ``minigrad.parallel``."""
+    """Refused with RuntimeError: several processes share a batch through ``minigrad.speed.ranks``."""
 
     def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
             f"{type(self).__name__}: use the model itself, and start the script without torchrun; for several "
-            "processes see minigrad.parallel, which works with mpiexec"
+            "processes see minigrad.speed.ranks, which works with mpiexec"
         )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.tools.lines import is_users
+
 # A module of PyTorch -> where its names are, from minigrad on
 MODULES = {
     "torch": "",
@@ -81,10 +83,10 @@ def missing(module: str, name: str, names: Sequence[str]) -> str:
 
 def _asked_in() -> str:
     """The innermost line that is neither the library's nor Python's own."""
-    here, frame = os.path.dirname(__file__), sys._getframe(1)
+    frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((here, "<frozen")) and os.path.exists(file):
+        if is_users(file) and os.path.exists(file):
             line = linecache.getline(file, frame.f_lineno).strip()
             return f" (asked for in {file}, line {frame.f_lineno}: {line})"
         frame = frame.f_back  # type: ignore[assignment]
@@ -151,7 +153,7 @@ class as_torch:
             return
         self._errors = np.seterr(over="ignore", divide="ignore", invalid="ignore")
         for name, path in MODULES.items():
-            target: Any = sys.modules[__package__ or "minigrad"]
+            target: Any = sys.modules["minigrad"]
             for part in path.split(".") if path else []:
                 target = getattr(target, part)
             module = sys.modules[name] = _StandIn(name, target)

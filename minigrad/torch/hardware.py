@@ -124,12 +124,12 @@ class backends:
 def _one_process(*_: Any, **__: Any) -> NoReturn:
     raise RuntimeError(
         "torch.distributed is not here: start the script without torchrun (RANK and WORLD_SIZE unset); for several "
-        "processes see minigrad.parallel, which works with mpiexec"
+        "processes see minigrad.speed.ranks, which works with mpiexec"
     )
 
 
 class distributed:
-    """``torch.distributed``: answers of a process alone; several work through ``minigrad.parallel``."""
+    """``torch.distributed``: answers of a process alone; several work through ``minigrad.speed.ranks``."""
 
     is_available = is_initialized = is_torchelastic_launched = staticmethod(lambda: False)
     get_rank = staticmethod(lambda group=None: 0)

@@ -106,7 +106,7 @@ class Trainer:
     large enough. Shares, and those of ranks, count by their targets: the loss must be the mean over all targets y that
     are not ``ignore_index``, as cross-entropy is.
 
-    With a ``world`` of several ranks (``minigrad.parallel``) each makes a Trainer and calls the same methods: all draw
+    With a ``world`` of several ranks (``minigrad.speed.ranks``) each makes a Trainer and calls the same methods: all draw
     the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the files.
     """
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 import linecache
-import os
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-LIBRARY = str(Path(__file__).parent.parent) + os.sep
+from minigrad.tools.lines import is_users
 
 
 class Line(NamedTuple):
@@ -30,7 +28,7 @@ class Line(NamedTuple):
 def user_line() -> Line | None:
     """The innermost line that is running now and is not the library's own."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else Line(frame.f_code.co_filename, frame.f_lineno)
 

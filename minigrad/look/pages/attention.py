@@ -22,7 +22,7 @@ from minigrad.torch.creation import tensor
 from minigrad.train.files import atomic_write
 
 LIMIT = 64  # tokens of a sequence that the page shows
-END = "\1"  # ends a text of a pair, in the vocabularies that have it: see minigrad.data.pairs
+END = "\1"  # ends a text of a pair, in the vocabularies that have it: see minigrad.train.data.pairs
 NAMES = {" ": "␣", "\n": "⏎", "\t": "⇥", "\0": "⟨pad⟩", END: "⟨end⟩", "": "⟨nothing⟩"}
 POSITIVE, NEGATIVE, NOT_ALLOWED = (200, 70, 40), (30, 90, 200), "#ececec"  # colours of a figure on white paper
 

@@ -10,11 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.core.op import OPS, Facts, facts
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace
 
-SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "@", "pow": "^", "neg": "−"}  # noqa: RUF001
 SHAPE_OPS = {"reshape", "permute", "transpose", "squeeze", "unsqueeze", "expand"}  # the same numbers in another order
 SMALL = 40  # a graph of so many ops shows values, gradients and saved arrays
+
+
+def facts_of(name: str) -> Facts:
+    """The facts of an op by its name; of one that is not in the table (a user's own), none."""
+    return facts(OPS[name]) if name in OPS else Facts()
+
+
+def symbol(name: str) -> str:
+    """How pictures write an op: its symbol, or else its name."""
+    return facts_of(name).symbol or name
 
 
 @dataclass
@@ -365,7 +375,7 @@ class _Drawing:
     def _op(self, around: str, inside: list[OpRecord]) -> Box:
         op = inside[0]
         result = self.tensors[op.output]
-        lines = [SYMBOLS.get(op.op, op.op)]
+        lines = [symbol(op.op)]
         if self.small:
             lines += [result.name or "", *self._values(result)]
         elif op is self.root:

@@ -10,15 +10,16 @@ import numpy as np
 from minigrad import ops
 from minigrad.look.pages.picture import (
     SHAPE_OPS,
-    SYMBOLS,
     Arrow,
     Box,
     Picture,
     Record,
     describe_op,
     describe_tensor,
+    facts_of,
     leaf_kind,
     short,
+    symbol,
 )
 from minigrad.look.recording import OpRecord
 
@@ -87,8 +88,8 @@ def draw_scalars(record: Record, limit: int = SCALARS) -> Picture:
         results = cells_of(op.output)
         products = _products(op, shapes) if all(sources[:2]) else None
         for i, result in enumerate(results):
-            symbol = {"linear": "Σ", "matmul": "Σ", "sum": "Σ"}.get(op.op, SYMBOLS.get(op.op, op.op))
-            node = circle(op, symbol)
+            sign = {"linear": "Σ", "matmul": "Σ", "sum": "Σ"}.get(op.op, symbol(op.op))
+            node = circle(op, sign)
             picture.arrows.append(Arrow(node, result))
             if products is not None:
                 for a, b in products[i]:
@@ -137,8 +138,7 @@ def _products(op: OpRecord, shapes: list[tuple[int, ...]]) -> list[list[tuple[in
 
 def _needs(op: OpRecord, shapes: list[tuple[int, ...]], shape: tuple[int, ...], i: int) -> list[list[int]]:
     """Per input, the flat indices that number i of the result is made of; all of them where the op is not known."""
-    home = ops.OPS[op.op].__module__.rpartition(".")[2] if op.op in ops.OPS else ""
-    if home == "elementwise" or (home == "activation" and "softmax" not in op.op):
+    if facts_of(op.op).elementwise:
         return [[int(np.broadcast_to(np.arange(math.prod(s)).reshape(s), shape).flat[i])] for s in shapes]
     if op.op in REDUCTIONS:
         axis = op.constants.get("axis")

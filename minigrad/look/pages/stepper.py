@@ -13,6 +13,7 @@ from minigrad.look.checks.texts import operand_names
 from minigrad.look.mistakes import BUGS, BugReport, Replay, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
+from minigrad.look.pages.picture import facts_of
 from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
 from minigrad.ops import OPS
 
@@ -21,11 +22,6 @@ BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
 WRONG_STEPS = 20  # steps of a bug that the page shows, from the one where it parts
 SMALL_JACOBIAN = 64  # numbers in a table of local derivatives
-
-ELEMENTWISE = set(
-    "add sub mul div neg pow exp log log1p expm1 sqrt sin cos abs maximum minimum clamp where cast clone relu sigmoid "
-    "tanh silu gelu gelu_tanh error_function dropout masked_fill tril triu".split()
-)
 
 
 def stepper_page(run: Recorder | Trace, title: str, which: int = 0) -> str:
@@ -71,7 +67,7 @@ def _local(replay: Replay, number: int) -> list[dict[str, Any] | None]:
     """The local derivatives of an op by input: one number per element, or a small matrix, or nothing."""
     record = replay.trace.ops[number]
     z = replay.values[record.output]
-    if record.op in ELEMENTWISE:
+    if facts_of(record.op).elementwise:
         with np.errstate(all="ignore"):
             slopes = replay.backwards[number](np.ones_like(z))
         return [
@@ -164,7 +160,7 @@ def _op(record: OpRecord, pool: _Pool) -> dict[str, Any]:
         "formulas": mathml.formulas(record.formulas),
         "names": names,
         "lines": [by_name.get(name, every) for name in names],
-        "elementwise": record.op in ELEMENTWISE,
+        "elementwise": facts_of(record.op).elementwise,
         "module": record.module,
         "type": record.module_type,
         "source": record.source and asdict(record.source),

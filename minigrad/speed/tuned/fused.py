@@ -19,6 +19,8 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
 
     With s = (1 + t) / 2: z = x * s, dx = dz * s * (1 + 2 * x * (1 - s) * du).
     """
+    if x.dtype.itemsize < 4:
+        return arithmetic.gelu_tanh(x)
     c = math.sqrt(2 / math.pi)
     whole_s, z = np.empty_like(x), np.empty_like(x)
     for a, s, out, _ in blocks(x, whole_s, z):

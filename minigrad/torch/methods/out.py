@@ -102,7 +102,7 @@ class Out(Base):
         if method == "__call__" and not kwargs:
             if ufunc in _OPERATORS:
                 return _OPERATORS[ufunc](self._like(inputs[0]), inputs[1])
-            if len(inputs) == 1 and hasattr(Tensor, ufunc.__name__):
+            if len(inputs) == 1 and hasattr(self, ufunc.__name__):
                 return getattr(self, ufunc.__name__)()
         found = getattr(ufunc, method)(*(x.numpy() if isinstance(x, Base) else x for x in inputs), **kwargs)
         return found if "out" in kwargs or isinstance(found, tuple) else self._made(found)
