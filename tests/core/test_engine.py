@@ -11,17 +11,15 @@ import sys
 import tracemalloc
 import warnings
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad.core.graph import backward_steps, unbroadcast
 from minigrad.core.tensor import apply
 from minigrad.nn import functional as F
-
-ROOT = Path(__file__).parent.parent
 
 
 def leaf(*shape: int, seed: int = 0, dtype: object = mg.float32) -> mg.Tensor:

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad.torch.as_torch import MODULES, as_torch
 from minigrad.utils import data
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def script(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """``python -m minigrad run`` with these arguments, in a folder, with warnings as errors."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "minigrad", "run", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -50,7 +51,7 @@ def torch(monkeypatch):
     ],
 )
 def test_programs_in_the_usual_styles(name, arguments, said, tmp_path):
-    done = script("--as-torch", HERE / "programs" / f"{name}.py", *arguments, folder=tmp_path)
+    done = script("--as-torch", PROGRAMS / f"{name}.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     for text in said:
         assert text in done.stdout
@@ -65,7 +66,7 @@ def test_a_script_runs_as_python_runs_it(tmp_path):
     (tmp_path / "a b.py").write_text(
         "import sys, torch, beside\nassert __name__ == '__main__'\nprint(sys.argv[1:], beside.value, torch.ones(2))\n"
     )
-    done = script("--as-torch", tmp_path / "a b.py", "-x", "--as-torch", "y", folder=HERE)
+    done = script("--as-torch", tmp_path / "a b.py", "-x", "--as-torch", "y", folder=PROGRAMS)
     assert done.returncode == 0 and done.stdout == "['-x', '--as-torch', 'y'] 3 tensor([1., 1.])\n", done.stderr
     (tmp_path / "wrong.py").write_text("def f():\n    open('no such file')\nf()\n")
     done = script("--as-torch", tmp_path / "wrong.py", folder=tmp_path)
@@ -76,7 +77,7 @@ def test_a_script_runs_as_python_runs_it(tmp_path):
 
 
 def test_one_changed_line_is_enough(tmp_path):
-    text = (HERE / "programs" / "trainer.py").read_text(encoding="utf-8")
+    text = (PROGRAMS / "trainer.py").read_text(encoding="utf-8")
     text = text.replace("import torch\nimport torch.nn as nn", "import minigrad as torch\nimport minigrad.nn as nn")
     text = text.replace("from torch.utils.data.dataloader", "from minigrad.utils.data").replace(
         "from torch.", "from minigrad."
@@ -280,8 +281,8 @@ def test_samplers_and_splits():
 
 
 def test_the_page_of_covered_names_is_up_to_date():
-    done = subprocess.run([sys.executable, HERE.parent / "docs" / "pytorch_names.py", "--check"],
-                          env={**os.environ, "PYTHONPATH": str(HERE.parent)}, capture_output=True,
+    done = subprocess.run([sys.executable, ROOT / "docs" / "pytorch_names.py", "--check"],
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
                           text=True)  # fmt: skip
     assert done.returncode == 0, f"run python docs/pytorch_names.py\n{done.stderr}"
 

@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 from benchmarks import __main__ as command
 from benchmarks.configs import config_of, weights_of
@@ -20,7 +20,6 @@ from benchmarks.profile import profile
 from benchmarks.report import number, tables
 from minigrad.tools import cli
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = "1,4,1,2,4,5"
 
 

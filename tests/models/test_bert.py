@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from every_parameter import all_gradients
+from paths import ROOT
 
 import minigrad as mg
 from minigrad import nn
 from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from minigrad.models.parts import POSITIONS
 
-ROOT = Path(__file__).resolve().parents[1]
 PAD = 10
 TINY = BERTConfig(vocab_size=11, block_size=6, n_layer=1, n_head=2, n_embd=4, pad=PAD)
 EFFICIENT = {"window": 2, "rank": 3, "features": 4}

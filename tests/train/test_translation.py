@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad.train.data import CharTokenizer, DataError, load_text
@@ -24,8 +25,6 @@ from minigrad.train.data.pairs import (
     number_words,
     restore_spans,
 )
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(script: str, *arguments: str, cwd: Path, path: str = str(ROOT)) -> subprocess.CompletedProcess[str]:

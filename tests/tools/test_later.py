@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = mg._LATER
 LOOKED_UP = """
 import sys

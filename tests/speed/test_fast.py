@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import CASES, cotangent, read_only
+from paths import ROOT
 
 import minigrad as mg
 from minigrad import fast, ops, optim
 from minigrad.core.graph import unbroadcast
 from minigrad.core.op import OPS, RUNS
 
-ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("numba", reason="the compiled twins need numba: pip install 'minigrad[fast]'")
 NAMES = "gelu gelu_tanh layer_norm rms_norm softmax cross_entropy embedding scaled_dot_product_attention".split()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad.core.graph import state
@@ -22,8 +23,6 @@ from minigrad.look.recording import trace
 from minigrad.look.stepping import Breakpoint, Stepper
 from minigrad.look.terminal import Debugger, Quit, Terminal, step
 from minigrad.models.gpt import GPT, GPTConfig
-
-ROOT = Path(__file__).resolve().parent.parent
 
 NEURON = """
 import minigrad as mg

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 NUMBERED = sorted((ROOT / "examples").glob("[0-9]*.py"))
 EXAMPLES = [*NUMBERED, ROOT / "examples" / "two_moons.py"]
 

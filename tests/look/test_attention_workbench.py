@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad import nn
@@ -23,7 +23,6 @@ from minigrad.train.data.pairs import END, PAD, SENTINELS
 
 pytest_plugins = ["browser"]
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXT = "The cat sat\non the mat"
 TOKENIZER = CharTokenizer.from_text(TEXT)
 SIZES = {"block_size": 32, "n_layer": 2, "n_head": 2, "n_embd": 16}

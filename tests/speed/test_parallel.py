@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import HELPERS, ROOT
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -27,7 +28,6 @@ from minigrad.speed import ranks as parallel
 from minigrad.train.data import RandomBatches, eval_windows
 from minigrad.train.trainer import RankError, Trainer, TrainingError
 
-ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 IDS = np.random.default_rng(0).integers(0, 11, 400)
 
@@ -209,7 +209,8 @@ def mpiexec() -> list[str]:
 
 def ranks(mpiexec: list[str], size: int, name: str, out: Path) -> subprocess.CompletedProcess[str]:
     command = [*mpiexec, str(size), sys.executable, __file__, name, str(out)]
-    return subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=60)
+    env = {**ENV, "PYTHONPATH": f"{ROOT}{os.pathsep}{HELPERS}"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("size", [2, 4])

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad.train.trainer import open_run
 
-ROOT = Path(__file__).parent.parent
 SMALL = ["--block-size=16", "--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=4", "--eval-every=5"]
 SMALL += ["--eval-batches=2", "--sample=20"]
 

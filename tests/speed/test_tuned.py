@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import CASES, cotangent, differentiable, read_only
+from paths import ROOT
 
 import minigrad as mg
 from minigrad import ops
@@ -20,8 +20,6 @@ from minigrad.core.op import OPS, RUNS, TWINS
 from minigrad.nn import functional as F
 from minigrad.ops.blocks import BLOCK
 from minigrad.speed.tuned import attention as tuned
-
-ROOT = Path(__file__).resolve().parent.parent
 
 plain = ops.scaled_dot_product_attention
 blocked = TWINS["tuned"][plain]

@@ -1,6 +1,7 @@
 """Pictures of the graph: the same program gives the same DOT text; odd labels, all kinds of files, limits, the page.
 
-``python tests/test_graph_pictures.py`` writes the golden files anew: look at what changed before you commit it.
+``PYTHONPATH=.:tests/helpers python tests/look/test_graph_pictures.py`` writes the golden files anew: look at what
+changed before you commit it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from paths import ROOT
 
 import minigrad as mg
 from minigrad import nn
@@ -31,8 +33,7 @@ from minigrad.nn import functional as F
 
 pytest_plugins = ["browser"]
 
-ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
 
 has_dot = shutil.which("dot") is not None
@@ -111,7 +112,7 @@ def test_golden(name):
 
 def test_the_text_depends_on_neither_hashes_nor_addresses():
     code = (
-        "import sys; sys.path[:0] = ['tests', '.']\n"
+        "import sys; sys.path[:0] = ['.', 'tests/helpers', 'tests/look']\n"
         "from test_graph_pictures import *\n"
         "sys.stdout.reconfigure(encoding='utf-8')\n"
         "junk = [object() for _ in range(int(sys.argv[1]))]\n"
