@@ -16,9 +16,9 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.look.pages.attention import attention
-from minigrad.look.pages.graph import Graph, graph
-from minigrad.look.pages.stepper import LIMIT, stepper_page
+from minigrad.look.pages.attention_page import attention
+from minigrad.look.pages.graph_page import Graph, graph
+from minigrad.look.pages.stepper_page import LIMIT, stepper_page
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.train.data import CharTokenizer, RandomBatches, load_text
 from minigrad.train.trainer import Trainer

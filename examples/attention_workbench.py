@@ -20,7 +20,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages.attention import Workbench, attention
+from minigrad.look.pages.attention_page import Workbench, attention
 from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.t5 import T5, T5Config

@@ -18,7 +18,7 @@ from typing import Any
 import minigrad as mg
 from minigrad import optim
 from minigrad.look.pages.heads import attention_layers
-from minigrad.look.pages.run import save_run_page
+from minigrad.look.pages.run_page import save_run_page
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.speed import ranks as parallel
 from minigrad.tools.cli import natural_float, natural_int, positive_int, run

@@ -21,7 +21,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.look.pages.run import save_run_page
+from minigrad.look.pages.run_page import save_run_page
 from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
 from minigrad.tools.cli import natural_float, natural_int, positive_int, run

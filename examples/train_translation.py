@@ -21,7 +21,7 @@ from tqdm import tqdm
 import minigrad as mg
 from minigrad import optim
 from minigrad.look.pages.heads import attention_layers
-from minigrad.look.pages.run import save_run_page
+from minigrad.look.pages.run_page import save_run_page
 from minigrad.models.beam_search import beam_search
 from minigrad.models.parts import ATTENTIONS, POSITIONS
 from minigrad.models.t5 import T5, T5Config

@@ -48,8 +48,8 @@ from minigrad.torch.random import *  # noqa: F403
 if TYPE_CHECKING:
     from minigrad import autograd, utils
     from minigrad.autograd import Function, detect_anomaly
-    from minigrad.look.pages.attention import attention
-    from minigrad.look.pages.graph import graph
+    from minigrad.look.pages.attention_page import attention
+    from minigrad.look.pages.graph_page import graph
     from minigrad.look.recording import trace
     from minigrad.look.terminal import step
     from minigrad.torch.as_torch import as_torch
@@ -59,11 +59,11 @@ _LATER = {  # what a training loop does without, and where it is: loaded when it
     "CheckpointError": "minigrad.train.files",
     "Function": "minigrad.autograd",
     "as_torch": "minigrad.torch.as_torch",
-    "attention": "minigrad.look.pages.attention",
+    "attention": "minigrad.look.pages.attention_page",
     "autograd": "minigrad.autograd",
     "detect_anomaly": "minigrad.autograd",
     "from_torch": "minigrad.train.files",
-    "graph": "minigrad.look.pages.graph",
+    "graph": "minigrad.look.pages.graph_page",
     "load": "minigrad.train.files",
     "save": "minigrad.train.files",
     "step": "minigrad.look.terminal",

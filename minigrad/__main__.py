@@ -10,12 +10,10 @@ import numpy as np
 
 from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
-from minigrad.look import terminal
-from minigrad.look.commands import check, graph
+from minigrad.look.commands import check, graph, run, step
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
 from minigrad.tools import cli
-from minigrad.torch import run
 
 
 def info(arguments: Sequence[str]) -> int | None:
@@ -34,7 +32,7 @@ def info(arguments: Sequence[str]) -> int | None:
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
-    "step": (terminal.main, "walk the backward pass of a script step by step"),
+    "step": (step.main, "walk the backward pass of a script step by step"),
     "graph": (graph.main, "draw the graph behind the first backward pass of a script"),
     "check": (check.main, "check the gradients of a function, op or module in a file"),
     "run": (run.main, "run a PyTorch script on this engine"),

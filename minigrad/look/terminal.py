@@ -1,14 +1,12 @@
-"""The stepper in a terminal, in the manner of pdb, and the command that stops a script at its backward()."""
+"""The stepper in a terminal, in the manner of pdb, and ``step(loss)``, which opens it."""
 
 from __future__ import annotations
 
-import argparse
 import cmd
 import linecache
 import re
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,15 +14,13 @@ import numpy as np
 
 from minigrad.core.graph import Step, state
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.texts import inside
 from minigrad.look.mistakes import BUGS, with_bug
-from minigrad.look.pages.graph import Graph
-from minigrad.look.pages.stepper import LIMIT, stepper_page
-from minigrad.look.recording import Contribution, Recorder, Summary, trace
+from minigrad.look.pages.graph_page import Graph
+from minigrad.look.pages.stepper_page import checked_ending, save_stepper_page
+from minigrad.look.recording import Contribution, Recorder, Summary
 from minigrad.look.stepping import Breakpoint, Stepper
+from minigrad.look.texts import inside
 from minigrad.ops import Array
-from minigrad.tools.script import run_script, script_arguments
-from minigrad.train.files import atomic_write
 
 LETTERS = {
     "s": "step", "n": "next", "c": "continue", "r": "run", "q": "quit", "b": "break", "cl": "clear", "w": "where",
@@ -235,10 +231,9 @@ class Terminal(cmd.Cmd):
 
     def do_page(self, text: str) -> None:
         """page FILE: finish this pass and write its steps as a page (.html)."""
-        path = Path(text or "step.html")
-        _check_page(path)
+        path = checked_ending(text or "step.html")
         self.finish()
-        self.say(_save_page(self.stepper.recorder, path, path.stem))
+        self.say(save_stepper_page(path, self.stepper.recorder, path.stem, len(self.trace.passes) - 1))
 
     # Shared
 
@@ -409,55 +404,3 @@ def step(loss: Tensor, gradient: Any = None) -> None:
         loss.backward(gradient)
     finally:
         state.walker = before
-
-
-def main(arguments: Sequence[str]) -> int | None:
-    """``python -m minigrad step [--html FILE] SCRIPT [arguments]``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minigrad step",
-        usage="%(prog)s [--html FILE] SCRIPT [arguments of the script]",
-        description="Run a script and stop at its first backward(), to walk it step by step.",
-        epilog="In the terminal h lists the commands. The page that --html writes needs no network. What follows -- "
-        "belongs to the script.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the steps as a page instead of asking")
-    options, script, rest = script_arguments(parser, arguments)
-    if options.html is None:
-        if sys.stdin is None:
-            raise ValueError("there is no terminal to ask: write a page with --html FILE")
-        recording = trace(live=True)
-        walker = Debugger(recording.recorder).on_backward
-    else:
-        _check_page(options.html)
-        recording = trace(LIMIT, live=True)
-        walker = _first_pass(recording.recorder)
-    with recording:
-        state.walker = walker
-        run_script(script, rest)
-    if not recording.recorder.trace.passes:
-        raise ValueError(f"{script} ended without calling backward() on anything that wants a gradient")
-    if options.html is not None:
-        print(_save_page(recording.recorder, options.html, Path(script).name))
-    return 0
-
-
-def _first_pass(recorder: Recorder) -> Callable[..., None]:
-    def on_backward(root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
-        recorder.on_backward(root, gradient, steps)
-        if recorder.trace.passes:
-            raise Quit(0)  # run_script takes it for the end
-
-    return on_backward
-
-
-def _check_page(path: Path) -> None:
-    if path.suffix not in (".html", ".htm"):
-        raise ValueError(f"{path}: a page's name must end in .html")
-
-
-def _save_page(recorder: Recorder, path: Path, title: str) -> str:
-    with atomic_write(path) as file:
-        file.write(stepper_page(recorder, title, len(recorder.trace.passes) - 1).encode("utf-8"))
-    steps = len(recorder.trace.passes[-1].steps)
-    return f"{path}: {steps} steps, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"

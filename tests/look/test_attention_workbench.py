@@ -13,7 +13,7 @@ from paths import ROOT
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages.attention import Tokens, attention
+from minigrad.look.pages.attention_page import Tokens, attention
 from minigrad.models.bert import BERT, BERTConfig
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.t5 import T5, T5Config

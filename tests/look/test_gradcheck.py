@@ -11,9 +11,9 @@ from cases import CASES, cotangent, differentiable
 import minigrad as mg
 from minigrad import nn
 from minigrad.autograd import Function, GradcheckError, gradcheck
-from minigrad.look.checks.differences import Differences
-from minigrad.look.checks.gradcheck import examine
-from minigrad.look.checks.walk import check_op, record
+from minigrad.look.blame import check_op, record
+from minigrad.look.differences import Differences
+from minigrad.look.gradcheck import examine
 from minigrad.nn import functional as F
 from minigrad.ops import OPS
 

@@ -24,7 +24,7 @@ from minigrad import nn
 from minigrad.look.commands.graph import main
 from minigrad.look.pages import dot as dot_file
 from minigrad.look.pages.dot import layout, to_dot, to_svg
-from minigrad.look.pages.graph import Graph, graph
+from minigrad.look.pages.graph_page import Graph, graph
 from minigrad.look.pages.picture import Arrow, Box, Cluster, Picture
 from minigrad.look.recording import trace
 from minigrad.models.gpt import GPT, GPTConfig

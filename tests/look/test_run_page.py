@@ -11,7 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages.run import run_page, save_run_page
+from minigrad.look.pages.run_page import run_page, save_run_page
 from minigrad.train.data import RandomBatches
 from minigrad.train.trainer import Trainer
 

@@ -10,8 +10,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages import stepper
-from minigrad.look.pages.stepper import LIMIT, layout, stepper_page
+from minigrad.look.pages import stepper_page as stepper_file
+from minigrad.look.pages.stepper_page import LIMIT, layout, stepper_page
 from minigrad.look.recording import trace
 from minigrad.models.gpt import GPT, GPTConfig
 
@@ -396,7 +396,7 @@ def test_the_page_is_small_and_the_same_for_the_same_run(monkeypatch):
     whole = data_of(pages[0])
     assert not any("corner" in item for item in whole["pool"])
     budget = len(json.dumps(whole, separators=(",", ":"))) * 3 // 4
-    monkeypatch.setattr(stepper, "BUDGET", budget)
+    monkeypatch.setattr(stepper_file, "BUDGET", budget)
     data = data_of(stepper_page(recorder, "gpt"))
     assert len(json.dumps(data, separators=(",", ":"))) <= budget
     assert all(len(item.get("data") or []) <= data["limit"] for item in data["pool"])
@@ -411,7 +411,7 @@ def test_a_long_pass_is_cut_and_the_page_says_so(browser, tmp_path, monkeypatch)
             y = y * 0.5 + x
         y.backward()
 
-    monkeypatch.setattr(stepper, "MAX_STEPS", 25)
+    monkeypatch.setattr(stepper_file, "MAX_STEPS", 25)
     recorder, _ = recorded(program)
     path = tmp_path / "long.html"
     path.write_text(stepper_page(recorder, "long"), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The commands of ``python -m minigrad`` that look at a script."""
+"""The commands of ``python -m minigrad`` that run or read a script of yours, a file each."""

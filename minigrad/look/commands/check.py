@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+import minigrad
 from minigrad.autograd import Function
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.gradcheck import examine
+from minigrad.look.gradcheck import examine
 from minigrad.tools.cli import natural_int, positive_int
-from minigrad.torch.random import manual_seed
 
 HELP = """NAME is a function of tensors, a Function, or a Module that is made without arguments; it is called with one
 random tensor per --shape. Without --shape, NAME is a function that is called without arguments and returns what to
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     option("--seed", type=natural_int, default=0, help="of all random numbers (default 0)")
     option("--max-elements", type=positive_int, metavar="N", help="check N elements of each tensor, drawn at random")
     settings = parser.parse_args(arguments)
-    manual_seed(settings.seed)
+    minigrad.manual_seed(settings.seed)
     file, colon, name = settings.target.rpartition(":")
     if not colon or not name:
         raise ValueError(f"{settings.target!r} should be FILE:NAME, such as model.py:loss")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minigrad.core.graph import Array, Step, state
 from minigrad.core.tensor import Tensor
-from minigrad.look.pages.graph import ENDINGS, LEVELS, Graph
+from minigrad.look.pages.graph_page import ENDINGS, LEVELS, Graph
 from minigrad.look.recording import trace
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import run_script, script_arguments

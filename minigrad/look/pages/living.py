@@ -12,9 +12,9 @@ from minigrad.core.graph import Array, Node
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind
-from minigrad.look.checks.texts import operand_names
 from minigrad.look.pages.picture import Record
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace, summarize
+from minigrad.look.texts import operand_names
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Op
 

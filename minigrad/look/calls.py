@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.core.graph import state
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.texts import Line, inside, operand_names, user_line
+from minigrad.look.texts import Line, inside, operand_names, user_line
 
 C = TypeVar("C", bound="Call")
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from minigrad.core.graph import Array, backward_steps, no_grad
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.diagnosis import diagnose, rounding
-from minigrad.look.checks.differences import Comparison, Differences, magnitude, sizes, weighted
-from minigrad.look.checks.walk import elsewhere, first_wrong, record, worst_line
+from minigrad.look.blame import elsewhere, first_wrong, record, worst_line
+from minigrad.look.diagnosis import diagnose, rounding
+from minigrad.look.differences import Comparison, Differences, magnitude, sizes, weighted
 
 MODULE_ELEMENTS = 100  # checked of each parameter or input of a module, unless the caller says otherwise
 

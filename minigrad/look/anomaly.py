@@ -12,8 +12,8 @@ import numpy as np
 
 from minigrad.core.graph import Array, Node, Step, state
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.calls import Call
-from minigrad.look.checks.texts import broadcasts, inside, user_line
+from minigrad.look.calls import Call
+from minigrad.look.texts import broadcasts, inside, user_line
 
 ANCESTORS = 5  # ops shown on the way to the one that failed
 HUGE = 1e6  # a weight of this size is no longer learning

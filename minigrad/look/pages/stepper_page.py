@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigrad.look.checks.texts import operand_names
 from minigrad.look.mistakes import BUGS, BugReport, Replay, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
 from minigrad.look.pages.picture import facts_of
 from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.look.texts import operand_names
 from minigrad.ops import OPS
+from minigrad.train.files import atomic_write
 
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
@@ -44,6 +46,23 @@ def stepper_page(run: Recorder | Trace, title: str, which: int = 0) -> str:
         if len(json.dumps(data, separators=(",", ":"))) <= BUDGET:
             break
     return page(title, "stepper", data)
+
+
+def checked_ending(path: str | Path) -> Path:
+    """The path of a page. Raises ValueError where it does not end in .html, before anything is overwritten."""
+    path = Path(path)
+    if path.suffix not in (".html", ".htm"):
+        raise ValueError(f"{path}: a page's name must end in .html")
+    return path
+
+
+def save_stepper_page(path: str | Path, recorder: Recorder, title: str, which: int = 0) -> str:
+    """Write ``stepper_page(...)`` to a file, in one piece; returns what to tell the user."""
+    path = checked_ending(path)
+    with atomic_write(path) as file:
+        file.write(stepper_page(recorder, title, which).encode("utf-8"))
+    steps = len(recorder.trace.passes[which].steps)
+    return f"{path}: {steps} steps, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"
 
 
 def _extras(live: Recorder | None, which: int) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import minigrad
 from minigrad.tools.script import run_script
-from minigrad.torch.as_torch import as_torch
 
 
 def main(arguments: Sequence[str]) -> int | None:
@@ -17,6 +17,6 @@ def main(arguments: Sequence[str]) -> int | None:
     parser.add_argument("args", nargs=argparse.REMAINDER, help="what the script is given")
     options = parser.parse_args(arguments)
     if options.as_torch:
-        as_torch()
+        minigrad.as_torch()
     run_script(options.script, options.args)
     return 0

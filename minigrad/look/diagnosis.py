@@ -12,8 +12,8 @@ from math import isclose, sqrt
 import numpy as np
 
 from minigrad.core.graph import Array
-from minigrad.look.checks.differences import Comparison
-from minigrad.look.checks.texts import index
+from minigrad.look.differences import Comparison
+from minigrad.look.texts import index
 
 
 def not_finite(c: Comparison) -> str | None:

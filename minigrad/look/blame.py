@@ -11,10 +11,10 @@ import numpy as np
 from minigrad.core.graph import Array, state, unbroadcast
 from minigrad.core.op import running
 from minigrad.core.tensor import Tensor
-from minigrad.look.checks.calls import Call
-from minigrad.look.checks.diagnosis import diagnose, rounding
-from minigrad.look.checks.differences import Comparison, Differences, magnitude, sizes, weighted
-from minigrad.look.checks.texts import index
+from minigrad.look.calls import Call
+from minigrad.look.diagnosis import diagnose, rounding
+from minigrad.look.differences import Comparison, Differences, magnitude, sizes, weighted
+from minigrad.look.texts import index
 from minigrad.ops import formulas
 
 OP_ELEMENTS = 2000  # checked of each operand of an op under suspicion

@@ -1,1 +1,0 @@
-"""Checks that explain: the gradient check with its diagnosis, and the search for NaN; ``autograd`` offers them."""
