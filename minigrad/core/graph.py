@@ -144,7 +144,7 @@ def backward_steps(
     def arrive(parent: Any, dz: Array, shared: bool) -> None:
         if type(parent) is not Node:
             if parent.hooks:
-                hooked[parent] = hooked[parent] + dz if parent in hooked else dz.copy() if shared else dz
+                hooked[parent] = np.array(hooked[parent] + dz if parent in hooked else dz)
             else:
                 receive(parent, dz, shared)
         elif parent not in pending:
@@ -163,7 +163,7 @@ def backward_steps(
         dz = pending.pop(node)
         summed.discard(node)
         if node.hooks:
-            dz = run_hooks(node.hooks, dz)
+            dz = run_hooks(node.hooks, np.array(dz))  # others may hold the array, and a hook may write to it
         if node.backward is None:
             raise RuntimeError(
                 f"{node}: backward has been through here already and released the arrays it needs. Pass "
