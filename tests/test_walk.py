@@ -284,6 +284,15 @@ def test_the_random_graphs_have_what_can_go_wrong():
     assert min(found.values()) >= 3, found
 
 
+@pytest.mark.parametrize("name", ["add", "sub", "both", "passed on"])
+def test_two_leaves_never_share_an_array(name):
+    x, y, w = mg.ones(3, requires_grad=True), mg.ones(3, requires_grad=True), mg.ones(3)
+    BINARY[name](x, y).backward(w)
+    before = y.grad.tolist()
+    x.grad += 5
+    assert y.grad.tolist() == before and w.tolist() == [1, 1, 1]
+
+
 def test_a_node_that_was_walked_is_forgotten_while_the_walk_goes_on():
     x = mg.tensor([1.0, 2.0], requires_grad=True)
     first = x * 2
