@@ -146,10 +146,6 @@ class Tensor(Methods):
             raise OpValueError(f"item() needs one element, this has shape {self.shape}: index it, or use tolist()")
         return self._array.item()
 
-    def detach(self) -> Tensor:
-        """The same memory, out of the graph."""
-        return Tensor(self._array)
-
     # Its gradient
 
     @property

@@ -22,7 +22,7 @@ def function(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_FUNCTIONS = {name: function(method) for name, method in functions(Tensor).items()}
+_FUNCTIONS = {name: function(getattr(Tensor, name)) for name in functions(Tensor)}
 globals().update(_FUNCTIONS)
 
 __all__ = sorted(_FUNCTIONS)

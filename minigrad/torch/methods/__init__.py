@@ -6,12 +6,13 @@ gives it its further names; the functions of the module, and the forms in place,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from minigrad.core.op import OPS, facts
 from minigrad.torch.errors import OpTypeError, OpValueError, explained
-from minigrad.torch.methods.base import with_numpy_names
+from minigrad.torch.methods.base import Names, with_numpy_names
 from minigrad.torch.methods.gradients import Gradients
-from minigrad.torch.methods.in_place import InPlace, in_place, reshaped_in_place
+from minigrad.torch.methods.in_place import InPlace, in_place
 from minigrad.torch.methods.named import Named
 from minigrad.torch.methods.numbers import Numbers
 from minigrad.torch.methods.out import Out
@@ -21,39 +22,38 @@ from minigrad.torch.methods.shapes import Shapes
 
 __all__ = ["Methods", "OpTypeError", "OpValueError", "explained"]
 
-# The core's own methods, which stand there written out, that have further names: a function each, these in place too.
-CORE = "exp log tanh relu sum mean softmax log_softmax reshape transpose detach"
-CORE_IN_PLACE = "exp log tanh relu"
-
 
 class Methods(Numbers, Reductions, Shapes, Picking, InPlace, Out, Gradients, Named):
     """All groups together. Whoever inherits this directly, which is Tensor, gets the names that ``public`` declares."""
 
     __slots__ = ()
+    _names: ClassVar[dict[str, Names]]  # of each method, its further names
 
     def __init_subclass__(cls) -> None:
         if Methods not in cls.__bases__:
             return
+        cls._names = {}
         methods = {name: m for base in reversed(cls.__mro__) for name, m in vars(base).items() if callable(m)}
         for name, method in methods.items():
-            facts = getattr(method, "public", None) or {"also": (), "in_place": name in CORE_IN_PLACE.split()}
+            names = getattr(method, "public", None) or core_names(cls, name)
             if "dim" in getattr(method, "__code__", in_place.__code__).co_varnames[:4]:
                 method = with_numpy_names(method)
                 setattr(cls, name, method)
-            for other in facts["also"]:
+            for other in names.also.split():
                 setattr(cls, other, method)
-            if facts["in_place"]:
+            if names.in_place:
                 setattr(cls, f"{name}_", in_place(name))
-        for name in ("squeeze", "unsqueeze", "transpose", "t"):
-            setattr(cls, f"{name}_", reshaped_in_place(name))
+            cls._names[name] = names
 
 
-def functions(cls: Any) -> dict[str, Any]:
-    """The methods of Tensor that are functions of the module too, by name."""
-    found = {}
-    for base in reversed(cls.__mro__):
-        for name, method in vars(base).items():
-            if getattr(method, "public", {}).get("function") or (base is cls and name in CORE.split()):
-                for public_name in (name, *getattr(method, "public", {"also": ()})["also"]):
-                    found[public_name] = getattr(cls, public_name)
-    return found
+def core_names(cls: Any, name: str) -> Names:
+    """A method that the core writes out is a function too if it bears an op's name, and in place if elementwise."""
+    if name not in vars(cls) or name not in OPS:
+        return Names(function=False)
+    return Names(in_place=facts(OPS[name]).elementwise)
+
+
+def functions(cls: Any) -> dict[str, str]:
+    """The functions of the module that are methods of Tensor too, and the method's first name for each."""
+    every = [(name, names) for name, names in cls._names.items() if names.function]
+    return {function: name for name, names in every for function in (name, *names.also.split())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -15,24 +16,34 @@ from minigrad.torch.dtypes import array_from, check_dtype, get_default_dtype, in
 from minigrad.torch.indexing import numpy_index
 
 if TYPE_CHECKING:
+    from minigrad.core.graph import Node
     from minigrad.core.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a method is called besides: a function of the module, ``name_`` in place, and further names for it."""
+
+    function: bool = True
+    in_place: bool = False
+    also: str = ""
 
 
 @overload
 def public(method: F) -> F: ...
 @overload
 def public(*, function: bool = True, in_place: bool = False, also: str = "") -> Callable[[F], F]: ...
-def public(method: Any = None, *, function: bool = True, in_place: bool = False, also: str = "") -> Any:
-    """Give a method its other public names: a function of the module, ``name_`` in place, and further names for it."""
+def public(method: Any = None, **names: Any) -> Any:
+    """Give a method further names, ``@public`` or ``@public(in_place=True)``, see ``Names``."""
     if method is None:
-        return lambda method: public_as(method, function, in_place, also)
-    return public_as(method, function, in_place, also)
+        return lambda method: public_as(method, Names(**names))
+    return public_as(method, Names())
 
 
-def public_as(method: F, function: bool, in_place: bool, also: str) -> F:
-    method.public = {"function": function, "in_place": in_place, "also": also.split()}  # type: ignore[attr-defined]
+def public_as(method: F, names: Names) -> F:
+    method.public = names  # type: ignore[attr-defined]
     return method
 
 
@@ -43,6 +54,13 @@ class Base:
 
     if TYPE_CHECKING:
         _array: Array
+        _node: Node | None
+        _grad: Tensor | None
+        _requires_grad: bool
+        to: Callable[..., Tensor]
+        detach: Callable[[], Tensor]
+        numpy: Callable[..., Array]
+        item: Callable[[], Any]
         _apply: Callable[..., Tensor]  # an op on tensors, recorded
         _binary: Callable[..., Tensor]  # an op on two operands, after dtype promotion
         _made: Callable[[Any], Tensor]  # a tensor on an array, outside the graph
@@ -65,13 +83,18 @@ class Base:
             return self
         return self.to(int64 if dtype is None else dtype)
 
+    def _set(self: Any, array: Array, node: Node | None) -> None:
+        """Hold another array from now on, which that node made."""
+        self._array, self._node = array, node
+
     def _like(self: Any, data: Any) -> Tensor:
         """A tensor as it is; other data as a tensor, sharing memory where it can."""
-        return data if isinstance(data, Base) else self._made(array_from(data, None, copy=False))
+        made: Any = data if isinstance(data, Base) else self._made(array_from(data, None, copy=False))
+        return made
 
     def _as(self: Any, x: Any, dtype: np.dtype[Any]) -> Tensor:
-        x = x if isinstance(x, Base) else self._made(np.asarray(x))
-        return x if x.dtype == dtype else x.to(dtype)
+        made: Any = x if isinstance(x, Base) else self._made(np.asarray(x))
+        return made if made.dtype == dtype else made.to(dtype)
 
     def _promoted(self: Any, op: Op, other: Any, reflected: bool) -> tuple[Tensor, Tensor]:
         """Both operands at the dtype they have together; a quotient is floating."""
@@ -118,4 +141,4 @@ def with_numpy_names(method: F) -> F:
     return renamed  # type: ignore[return-value]
 
 
-__all__ = ["Base", "dim_of", "plain", "public", "with_numpy_names"]
+__all__ = ["Base", "Names", "dim_of", "plain", "public", "with_numpy_names"]

@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.core.op import Array
 from minigrad.core.written import note_write
 from minigrad.torch.hooks import RemovableHandle
-from minigrad.torch.methods.base import Base
+from minigrad.torch.methods.base import Base, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -57,6 +57,11 @@ class Gradients(Base):
         owner.hooks.append(entry)
         return RemovableHandle(owner.hooks, entry)
 
+    @public
+    def detach(self: Any) -> Tensor:
+        """The same memory, out of the graph."""
+        return self._made(self._array)
+
     def detach_(self: Any) -> Tensor:
         """Leave the graph for good."""
         self._node = None
@@ -71,7 +76,7 @@ class Gradients(Base):
     @data.setter
     def data(self, value: Any) -> None:
         note_write(self._array)  # a graph that still needs the old values must hear of it
-        self._array = value._array if isinstance(value, Base) else np.asarray(value)
+        self._set(value._array if isinstance(value, Base) else np.asarray(value), self._node)
         note_write(self._array)
 
     def _warn_no_grad(self: Any) -> None:
@@ -95,7 +100,7 @@ class Gradients(Base):
     def _clear_grad(self: Any, set_to_none: bool) -> None:
         """Forget the gradient, or fill it with zeros."""
         if set_to_none:
-            self.grad = None
-        elif self.grad is not None:
-            self.grad._array[...] = 0
-            note_write(self.grad._array)
+            self._grad = None
+        elif self._grad is not None:
+            self._grad._array[...] = 0
+            note_write(self._grad._array)

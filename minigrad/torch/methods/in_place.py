@@ -11,6 +11,7 @@ import numpy as np
 from minigrad import ops
 from minigrad.core.graph import no_grad, state
 from minigrad.core.op import facts
+from minigrad.core.sums import Dim
 from minigrad.core.written import note_write
 from minigrad.tools.random import Generator, rng
 from minigrad.torch.dtypes import plain
@@ -45,7 +46,7 @@ class InPlace(Base):
                 "writing in place to a view of another tensor would not reach that tensor in the graph: write to the "
                 "tensor itself, or build a new one with where(), masked_fill(), stack() or cat()"
             )
-        self._array, self._node = result._array, result._node
+        self._set(result._array, result._node)
         return self
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
@@ -79,6 +80,26 @@ class InPlace(Base):
         if not state.grad_enabled or self._requires_grad or not result.requires_grad:
             return self._write(result)
         return self._become(result.to(self.dtype))
+
+    def _reshape_write(self: Any, name: str, *args: Any) -> Tensor:
+        """The in-place form of a method that changes the shape: the tensor itself has it from now on."""
+        if self._requires_grad:
+            raise RuntimeError(f"{name}_ of a leaf that requires a gradient: write x = x.{name}(...)")
+        result = getattr(self, name)(*args)
+        self._set(result._array, result._node)
+        return self
+
+    def squeeze_(self: Any, dim: Dim = None) -> Tensor:
+        return self._reshape_write("squeeze", dim)
+
+    def unsqueeze_(self: Any, dim: int) -> Tensor:
+        return self._reshape_write("unsqueeze", dim)
+
+    def transpose_(self: Any, dim0: int, dim1: int) -> Tensor:
+        return self._reshape_write("transpose", dim0, dim1)
+
+    def t_(self: Any) -> Tensor:
+        return self._reshape_write("t")
 
     def copy_(self: Any, source: Any) -> Tensor:
         """Take over the values of another tensor, which must fit in shape."""
@@ -120,18 +141,3 @@ def in_place(name: str) -> Callable[..., Tensor]:
     write.__name__ = f"{name}_"
     write.__doc__ = f"``{name}`` in place."
     return write
-
-
-def reshaped_in_place(name: str) -> Callable[..., Tensor]:
-    """A method that changes the shape, as one that changes the shape of the tensor itself."""
-
-    def change(self: Any, *args: Any) -> Tensor:
-        if self._requires_grad:
-            raise RuntimeError(f"{name}_ of a leaf that requires a gradient: write x = x.{name}(...)")
-        result = getattr(self, name)(*args)
-        self._array, self._node = result._array, result._node
-        return self
-
-    change.__name__ = f"{name}_"
-    change.__doc__ = f"``{name}`` in place."
-    return change

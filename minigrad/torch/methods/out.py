@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -55,9 +55,17 @@ class Out(Base):
     def nbytes(self: Any) -> int:
         return self._array.nbytes
 
+    @overload
+    def size(self: Any, dim: None = None) -> tuple[int, ...]: ...
+    @overload
+    def size(self: Any, dim: int) -> int: ...
     def size(self: Any, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
+    @overload
+    def stride(self: Any, dim: None = None) -> tuple[int, ...]: ...
+    @overload
+    def stride(self: Any, dim: int) -> int: ...
     def stride(self: Any, dim: int | None = None) -> Any:
         """How many elements of memory lie between neighbours along each axis."""
         strides = tuple(step // self.dtype.itemsize for step in self._array.strides)
@@ -177,6 +185,24 @@ class Out(Base):
                 return self._made(self._array.astype(dtype))
         return self._apply(ops.cast, self, dtype=np.dtype(dtype))
 
+    def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        made = self._made(np.array(plain(data), dtype=dtype or self.dtype))
+        return made.requires_grad_() if requires_grad else made
+
+    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self._made(np.full(size, fill_value, dtype=dtype or self.dtype))
+
+    @public(function=False, also="new_empty")
+    def new_zeros(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self.new_full(_sizes(size), 0, dtype)
+
+    def new_ones(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return self.new_full(_sizes(size), 1, dtype)
+
+    @overload
+    def type(self: Any, dtype: None = None) -> str: ...
+    @overload
+    def type(self: Any, dtype: Any) -> Tensor: ...
     def type(self: Any, dtype: Any = None) -> Any:
         """In another dtype; without one, the name of the kind of tensor."""
         return f"torch.{_LEGACY[self.dtype.name]}Tensor" if dtype is None else self.to(dtype)
@@ -223,20 +249,6 @@ class Out(Base):
 
     def bool(self: Any) -> Tensor:
         return self.to(bool_)
-
-    def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        made = self._made(np.array(plain(data), dtype=dtype or self.dtype))
-        return made.requires_grad_() if requires_grad else made
-
-    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        return self._made(np.full(size, fill_value, dtype=dtype or self.dtype))
-
-    @public(function=False, also="new_empty")
-    def new_zeros(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        return self.new_full(_sizes(size), 0, dtype)
-
-    def new_ones(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
-        return self.new_full(_sizes(size), 1, dtype)
 
 
 _OPERATORS: dict[np.ufunc, Callable[[Any, Any], Any]] = {

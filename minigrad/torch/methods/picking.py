@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Picking(Base):
     def masked_select(self: Any, mask: Tensor) -> Tensor:
         return self[mask]
 
+    @overload
+    def nonzero(self: Any, *, as_tuple: Literal[False] = False) -> Tensor: ...
+    @overload
+    def nonzero(self: Any, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
     @public
     def nonzero(self: Any, *, as_tuple: bool = False) -> Any:
         """Where it is not 0: one row of indices per element (N, ndim), or one index per axis."""

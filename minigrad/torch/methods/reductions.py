@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -90,6 +90,10 @@ class Reductions(Base):
         """The smallest along dim; ties share the gradient evenly."""
         return self._apply(ops.min, self, axis=axis_of(dim), keepdims=keepdim)
 
+    @overload
+    def max(self: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+    @overload
+    def max(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
     def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
@@ -97,6 +101,10 @@ class Reductions(Base):
             return self.maximum(dim)
         return self.amax() if dim is None else self._extreme(np.argmax, dim, keepdim)
 
+    @overload
+    def min(self: Any, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+    @overload
+    def min(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
     def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
@@ -111,6 +119,10 @@ class Reductions(Base):
         values = self.gather(dim, indices)
         return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(dim), indices.squeeze(dim))
 
+    @overload
+    def median(self: Any, dim: None = None, keepdim: bool = False) -> Tensor: ...
+    @overload
+    def median(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
     def median(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         """The middle element (the lower of two), of all, or along dim with its index."""
@@ -160,15 +172,15 @@ class Reductions(Base):
         return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
 
     @public
-    def var_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> Any:
+    def var_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
         return self.var(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
 
     @public
-    def std_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> Any:
+    def std_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
         return self.std(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
 
     @public
-    def aminmax(self: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
+    def aminmax(self: Any, *, dim: Any = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
         return self.amin(dim, keepdim), self.amax(dim, keepdim)
 
     @public
@@ -195,22 +207,22 @@ class Reductions(Base):
         return self._joined(parts, dim) if parts else self.clone()
 
     @public
-    def cummax(self: Any, dim: int) -> Any:
+    def cummax(self: Any, dim: int) -> ValuesIndices:
         """The largest so far along an axis, and where it stands (the last of a tie)."""
         return self._extreme_so_far(dim, np.maximum)
 
     @public
-    def cummin(self: Any, dim: int) -> Any:
+    def cummin(self: Any, dim: int) -> ValuesIndices:
         """The smallest so far along an axis, and where it stands (the last of a tie)."""
         return self._extreme_so_far(dim, np.minimum)
 
-    def _extreme_so_far(self: Any, dim: int, extreme: Any) -> Any:
+    def _extreme_so_far(self: Any, dim: int, extreme: Any) -> ValuesIndices:
         best = extreme.accumulate(self._array, axis=dim)
         line = [1] * self.ndim
         line[dim] = -1
         places = np.where(self._array == best, np.arange(self.shape[dim]).reshape(line), 0)
         indices = self._made(np.maximum.accumulate(places, axis=dim))
-        return self.gather(dim, indices), indices
+        return ValuesIndices(self.gather(dim, indices), indices)
 
     @public
     def logcumsumexp(self: Any, dim: int) -> Tensor:
@@ -221,7 +233,7 @@ class Reductions(Base):
         return self._joined(parts, dim)
 
     @public
-    def mode(self: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    def mode(self: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         """The value that comes most often along an axis (the smallest of several), and where it last stands."""
         ordered = np.sort(self._array, axis=dim)
         counts = (np.expand_dims(np.moveaxis(ordered, dim, -1), -1) == np.moveaxis(ordered, dim, -1)[..., None, :]).sum(
@@ -232,7 +244,7 @@ class Reductions(Base):
         last = hits.shape[-1] - 1 - hits[..., ::-1].argmax(-1)
         indices = self._made(np.expand_dims(last, dim))
         values = self.gather(dim, indices)
-        return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
+        return ValuesIndices(values, indices) if keepdim else ValuesIndices(values.squeeze(dim), indices.squeeze(dim))
 
     @public
     def unique(
@@ -262,10 +274,12 @@ class Reductions(Base):
         return self._made(np.histogram(self._array, bins, (low, high))[0].astype(self.dtype))
 
     @public
-    def histogram(self: Any, bins: Any = 100, range: Any = None, *, weight: Any = None, density: bool = False) -> Any:
+    def histogram(
+        self: Any, bins: Any = 100, range: Any = None, *, weight: Any = None, density: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """How many elements fall into each bin (or their density), and the edges: bins is a number or the edges."""
-        found = np.histogram(self._array, plain(bins), range, density, plain(weight))
-        return tuple(self._made(part.astype(self.dtype)) for part in found)
+        counts, edges = np.histogram(self._array, plain(bins), range, density, plain(weight))
+        return self._made(counts.astype(self.dtype)), self._made(edges.astype(self.dtype))
 
     @public
     def count_nonzero(self: Any, dim: Any = None) -> Tensor:

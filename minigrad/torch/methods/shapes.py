@@ -175,12 +175,12 @@ class Shapes(Base):
         return x.index_select(dim, self._made(index))
 
     @public
-    def tensor_split(self: Any, indices_or_sections: Any, dim: int = 0) -> Any:
+    def tensor_split(self: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces as equal as can be, or cut at the indices."""
         pieces = np.array_split(np.arange(self.shape[dim]), indices_or_sections)
         return self.split([len(piece) for piece in pieces], dim)
 
-    def split_with_sizes(self: Any, split_sizes: Sequence[int], dim: int = 0) -> Any:
+    def split_with_sizes(self: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         return self.split(split_sizes, dim)
 
     @public
@@ -232,14 +232,14 @@ class Shapes(Base):
         return x
 
     @public
-    def hsplit(self: Any, indices_or_sections: Any) -> Any:
+    def hsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
         return self.tensor_split(indices_or_sections, 0 if self.ndim == 1 else 1)
 
     @public
-    def vsplit(self: Any, indices_or_sections: Any) -> Any:
+    def vsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
         return self.tensor_split(indices_or_sections, 0)
 
-    @public
+    @public(function=False)  # minigrad.trace records a run
     def trace(self: Any) -> Tensor:
         return self.diagonal().sum()
 
