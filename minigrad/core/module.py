@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from minigrad.core.graph import state
 from minigrad.core.tensor import Tensor
-from minigrad.torch.module import ModuleMethods
+from minigrad.torch.module import Forward, ModuleMethods, P, R
 
 M = TypeVar("M", bound="Module")
 PARTS = ("_parameters", "_modules", "_buffers")
@@ -73,7 +73,7 @@ class Module(ModuleMethods):
             _hooks=[],
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         paths, before = _running.paths, state.scope
         outermost = paths is None
         if paths is None:

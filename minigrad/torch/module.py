@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from minigrad.torch.hooks import RemovableHandle
 if TYPE_CHECKING:
     from minigrad.core.module import Module, Parameter
     from minigrad.core.tensor import Tensor
+
+M = TypeVar("M", bound="ModuleMethods")
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 
 
 class IncompatibleKeys(NamedTuple):
@@ -29,10 +33,26 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
+class Forward(Protocol[P, R]):
+    """What a call sees of a module, so that it takes and returns what the module's own ``forward`` does."""
+
+    _pre_hooks: list[Any]
+    _hooks: list[Any]
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def _paths_below(self) -> dict[int, str]: ...
+    def _run_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+
 class ModuleMethods:
     """Base of Module. What it needs of its subclass are the dicts of parts, ``named_modules`` and ``_register``."""
 
     __dict__: dict[str, Any]
+    _temporary: set[str]  # names of buffers that stay out of the state dict
+    _pre_hooks: list[Any]
+    _hooks: list[Any]
+    parameters: Callable[..., Iterator[Parameter]]
+    _members: Callable[..., Iterator[tuple[str, Any]]]
 
     def __getstate__(self: Any) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_paths"}  # ids are not a copy's ids
@@ -128,7 +148,7 @@ class ModuleMethods:
             raise AttributeError(f"{type(self).__name__} has no buffer {target!r}")
         return buffer
 
-    def apply(self: Any, fn: Callable[[Module], Any]) -> Any:
+    def apply(self: M, fn: Callable[[Any], Any]) -> M:
         """Call ``fn`` on every module below, then on this one: for initial weights."""
         for module in self.children():
             module.apply(fn)
@@ -175,13 +195,13 @@ class ModuleMethods:
             note_write(own[name]._array)
         return IncompatibleKeys(missing, unexpected)
 
-    def requires_grad_(self: Any, requires_grad: bool = True) -> Any:
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
         """Let all parameters be learned, or freeze them."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
-    def to(self: Any, *args: Any, dtype: Any = None, device: Any = None, **_: Any) -> Any:
+    def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **_: Any) -> M:
         """Turn floating parameters, their gradients and buffers into another dtype, in place; the device is "cpu"."""
         dtype = destination(args, dtype, device)
         if dtype is None:
@@ -194,29 +214,29 @@ class ModuleMethods:
                     part._array = part._array.astype(dtype, copy=False)
         return self
 
-    def float(self: Any) -> Any:
+    def float(self: M) -> M:
         return self.to(float32)
 
-    def double(self: Any) -> Any:
+    def double(self: M) -> M:
         return self.to(float64)
 
-    def half(self: Any) -> Any:
+    def half(self: M) -> M:
         return self.to(float16)
 
-    def bfloat16(self: Any) -> Any:
+    def bfloat16(self: M) -> M:
         return self.to(bfloat16)
 
-    def type(self: Any, dst_type: Any) -> Any:
+    def type(self: M, dst_type: Any) -> M:
         return self.to(dst_type)
 
-    def cpu(self: Any) -> Any:
+    def cpu(self: M) -> M:
         return self
 
-    def cuda(self: Any, device: Any = None) -> Any:
+    def cuda(self: M, device: Any = None) -> M:
         """Refused: there is no such device here."""
         return self.to(device="cuda")
 
-    def share_memory(self: Any) -> Any:
+    def share_memory(self: M) -> M:
         return self
 
     def compile(self: Any, *_: Any, **__: Any) -> None:
