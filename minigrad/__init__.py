@@ -73,7 +73,7 @@ _LATER = {  # what a training loop does without, and where it is: loaded when it
 
 __version__ = "0.1.0"
 
-Size = tuple
+Size = tuple  # type: ignore[type-arg]
 
 __all__ = [
     "CheckpointError", "Function", "Size", "Tensor", "apply", "as_torch", "attention", "autograd", "bfloat16", "bool",

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from minigrad.core.op import Array, Backward, Op
 from minigrad.core.written import clock, writes, written_since
 
+F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[Array], "Array | None"]
 
 
@@ -97,13 +98,13 @@ class no_grad:
     def __exit__(self, *_: object) -> None:
         state.grad_enabled = self._before.pop()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: F) -> F:
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
             with type(self)():
                 return function(*args, **kwargs)
 
-        return inside
+        return inside  # type: ignore[return-value]
 
 
 def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
@@ -118,7 +119,8 @@ def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[extra:], strict=True)):
         raise ValueError(f"a gradient of shape {dx.shape} cannot belong to an input of shape {shape}")
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and dx.shape[i + extra] != 1))
-    return dx.sum(axes, keepdims=True).reshape(shape)
+    summed: Array = dx.sum(axes, keepdims=True)
+    return summed.reshape(shape)
 
 
 def backward_steps(

@@ -81,7 +81,8 @@ class Module(ModuleMethods):
         state.scope = paths.get(id(self)) or type(self).__name__
         try:
             if self._pre_hooks or self._hooks:
-                return self._run_with_hooks(args, kwargs)
+                output: R = self._run_with_hooks(args, kwargs)
+                return output
             return self.forward(*args, **kwargs)
         finally:
             state.scope = before
@@ -89,6 +90,7 @@ class Module(ModuleMethods):
                 _running.paths = None
 
     def _paths_below(self) -> dict[int, str]:
+        paths: dict[int, str]
         version, paths = self.__dict__.get("_paths", (None, {}))
         if version is not _Structure.version:
             version = _Structure.version

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy.typing as npt
 
@@ -17,6 +17,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Gradients: TypeAlias = "tuple[Array | None, ...]"
 Backward: TypeAlias = Callable[[Array], Gradients]
 Op: TypeAlias = Callable[..., tuple[Any, Backward]]
+F = TypeVar("F", bound=Op)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ TWINS: dict[str, dict[Op, Op]] = {"tuned": {}, "compiled": {}}  # an op -> a twi
 RUNS: dict[Op, Op] = {}  # an op -> the twin that runs for it; an op that is not here runs itself
 
 
-def op(function: Op | None = None, **facts: Any) -> Any:
+@overload
+def op(function: F, /) -> F: ...
+@overload
+def op(**facts: Any) -> Callable[[F], F]: ...
+def op(function: Any = None, **facts: Any) -> Any:
     """Enter an op into the table, ``@op`` or ``@op(elementwise=True)``; the function itself stays as it is."""
     if function is None:
         return lambda function: op(function, **facts)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Array, Node, Step, state
+from minigrad.core.graph import Node, Step, state
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.calls import Call
 from minigrad.look.texts import broadcasts, inside, user_line

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Array, state, unbroadcast
-from minigrad.core.op import running
+from minigrad.core.graph import state, unbroadcast
+from minigrad.core.op import Array, running
 from minigrad.core.tensor import Tensor
 from minigrad.look.calls import Call
 from minigrad.look.diagnosis import diagnose, rounding

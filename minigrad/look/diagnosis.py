@@ -11,7 +11,7 @@ from math import isclose, sqrt
 
 import numpy as np
 
-from minigrad.core.graph import Array
+from minigrad.core.op import Array
 from minigrad.look.differences import Comparison
 from minigrad.look.texts import index
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Array
+from minigrad.core.op import Array
 
 
 @dataclass(eq=False)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Array, backward_steps, no_grad
+from minigrad.core.graph import backward_steps, no_grad
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.blame import elsewhere, first_wrong, record, worst_line
 from minigrad.look.diagnosis import diagnose, rounding

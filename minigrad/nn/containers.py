@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minigrad.core.module import Module, Parameter, structure_changed
+from minigrad.core.tensor import Tensor
 from minigrad.torch.lists import Numbered
 
 
@@ -23,10 +24,11 @@ class Sequential(Numbered, Module):
     def _sliced(self, index: slice) -> Sequential:
         return type(self)(dict(list(self._modules.items())[index]))
 
-    def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+    def forward(self, input: Any) -> Tensor:
+        x: Any = input
+        for module in self:
+            x = module(x)
+        return x
 
 
 class ModuleDict(Module):

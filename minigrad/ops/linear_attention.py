@@ -42,7 +42,7 @@ def causal_linear_attention(
     total = np.empty((*z.shape[:-1], 1), work)  # of each row: sum(w), on the row's scale
     chunks = [slice(start, min(start + CHUNK, T)) for start in range(0, T, CHUNK)]
 
-    def features(rows):
+    def features(rows: slice) -> tuple[Array, ...]:
         """What a chunk is made of: features of queries and keys, [value, 1], and how each weight and sum is scaled."""
         lq, lk, v = (x[..., rows, :].astype(work, copy=False) for x in (log_query, log_key, value))
         phi_query = np.exp(lq - lq.max(-1, keepdims=True)) + FLOOR

@@ -217,7 +217,7 @@ def replica(*leaves: Array, call: Call) -> tuple[Array, Callable[[Array], tuple[
     dleaves = the gradients that came to its weights and inputs
     """
 
-    def backward(dz):
+    def backward(dz: Array) -> tuple[Array | None, ...]:
         return call.gradients()
 
     return np.zeros(()), backward
@@ -230,7 +230,7 @@ def replica_output(
     dticket = 0; dz goes to that process, which walks back from there
     """
 
-    def backward(dz):
+    def backward(dz: Array) -> tuple[Array]:
         call.walk_back(index, dz)
         return (np.zeros(()),)
 

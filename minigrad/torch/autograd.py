@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Array, backward_steps, no_grad
+from minigrad.core.graph import backward_steps, no_grad
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor, apply
 
 

@@ -10,6 +10,7 @@ from minigrad.tools.random import Generator
 from minigrad.torch.dtypes import Number
 from minigrad.torch.methods.reductions import ValuesIndices
 
+# ruff: noqa: RUF022
 __all__ = [
     "abs", "absolute", "acos", "add", "addcdiv", "addcmul", "addmm", "addmv", "all", "allclose", "amax", "amin",
     "aminmax", "any", "argmax", "argmin", "argsort", "argwhere", "asin", "atan", "baddbmm", "bincount", "bitwise_and",
@@ -30,7 +31,7 @@ __all__ = [
     "square", "squeeze", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take",
     "take_along_dim", "tan", "tanh", "tensor_split", "tile", "topk", "transpose", "tril", "triu", "true_divide",
     "trunc", "unbind", "unflatten", "unique", "unsqueeze", "var", "var_mean", "vsplit",
-]  # fmt: skip  # noqa: RUF022
+]  # fmt: skip
 
 def abs(input: Tensor) -> Tensor: ...
 def absolute(input: Tensor) -> Tensor: ...

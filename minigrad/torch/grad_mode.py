@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from minigrad.core.graph import no_grad, state
+from minigrad.core.graph import F, no_grad, state
 
 
 class enable_grad(no_grad):
@@ -26,7 +23,7 @@ class set_grad_enabled(no_grad):
         self._before.append(self._at_call)
         state.grad_enabled = self.enabled
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: F) -> F:
         state.grad_enabled = self._at_call  # as a decorator, it is for the function alone
         return (enable_grad if self.enabled else no_grad)()(function)
 

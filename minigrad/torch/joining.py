@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -170,6 +170,10 @@ def inference_mode(mode: Any = True) -> Any:
     return no_grad() if mode else contextlib.nullcontext()
 
 
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Any, other: Any) -> Tensor: ...
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """input where the condition (bool) holds, else other; with the condition alone, the indices where it holds."""
     mask, x, y = plain(condition), input, other

@@ -97,7 +97,7 @@ def files() -> dict[Path, str]:
     of_module = functions(Tensor)
     text = stubs(of_module.items(), "input: Tensor")
     public = textwrap.fill(", ".join(f'"{name}"' for name in sorted(of_module)), WIDTH - 5)
-    public = f"__all__ = [\n{textwrap.indent(public, '    ')},\n]  # fmt: skip  # noqa: RUF022"
+    public = f"# ruff: noqa: RUF022\n__all__ = [\n{textwrap.indent(public, '    ')},\n]  # fmt: skip"
     note = NOTE.format("The tensor's methods as functions")
     functions_file = f"{note}\n{imports(text, of_module.values())}\n\n{public}\n\n{text}"
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from minigrad.core.graph import Array, Step, state
+from minigrad.core.graph import Step, state
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.pages.graph_page import ENDINGS, LEVELS, Graph
 from minigrad.look.recording import trace

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from minigrad import ops
-from minigrad.core.graph import Array, Node
+from minigrad.core.graph import Node
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind

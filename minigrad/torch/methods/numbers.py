@@ -144,10 +144,10 @@ class Numbers(Base):
             raise TypeError(f"where: the condition must be bool, got {mask.dtype}: write condition != 0")
         return self._binary(ops.where, self, other, condition=mask)
 
-    def __eq__(self: Any, other: object) -> Any:
+    def __eq__(self: Any, other: object) -> Tensor:  # type: ignore[override]
         return self._compute(np.equal, other)
 
-    def __ne__(self: Any, other: object) -> Any:
+    def __ne__(self: Any, other: object) -> Tensor:  # type: ignore[override]
         return self._compute(np.not_equal, other)
 
     def __lt__(self: Any, other: Any) -> Tensor:
