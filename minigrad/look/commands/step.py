@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from minigrad.core.graph import Array, Step, state
+from minigrad.core.graph import Step, state
+from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.pages.stepper_page import LIMIT, checked_ending, save_stepper_page
 from minigrad.look.recording import Recorder, trace
