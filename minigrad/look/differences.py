@@ -1,14 +1,50 @@
-"""Finite differences, and what comes out where a gradient is held against them."""
+"""The finite difference of this project, and what comes out where a gradient is held against it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.core.op import Array
+
+
+class Slope(NamedTuple):
+    """A function moved up and down at one place: its values, and how far it was moved, as the dtype could hold it."""
+
+    up: float
+    down: float
+    width_up: float
+    width_down: float
+
+    @property
+    def central(self) -> float:
+        """The central difference, whose error shrinks with the square of the step."""
+        return (self.up - self.down) / (self.width_up + self.width_down)
+
+    def sides(self, middle: float) -> tuple[float, float]:
+        """The one-sided differences, left and right of the function's value in the middle: they part at a kink."""
+        return (middle - self.down) / self.width_down, (self.up - middle) / self.width_up
+
+
+def slope(total: Callable[[], float], x: Array, place: tuple[int, ...], step: float) -> Slope:
+    """How ``total``, which reads x, changes with one element of x, which comes back bit for bit."""
+    before = x[place].copy()
+    try:
+        x[place] = before + step
+        up, width_up = total(), float(x[place] - before)
+        x[place] = before - step
+        down, width_down = total(), float(before - x[place])
+    finally:
+        x[place] = before
+    return Slope(up, down, width_up, width_down)
+
+
+def step_for(dtype: Any) -> float:
+    """The step of a central difference: the cube root of the machine epsilon balances curvature and rounding."""
+    return float(np.cbrt(np.finfo(dtype).eps))
 
 
 @dataclass(eq=False)
@@ -81,16 +117,9 @@ class Differences:
             chosen = np.sort(self.rng.choice(chosen, most, replace=False))
         middle = total()
         for place in zip(*np.unravel_index(chosen, x.shape), strict=True) if x.shape else [()] * chosen.size:
-            before = x[place].copy()
-            try:
-                x[place] = before + self.eps
-                up, width_up = total(), float(x[place] - before)
-                x[place] = before - self.eps
-                down, width_down = total(), float(before - x[place])
-            finally:
-                x[place] = before
-            found, numeric = float(c.analytic[place]), (up - down) / (width_up + width_down)
-            right, left = (up - middle) / width_up, (middle - down) / width_down
+            moved = slope(total, x, place, self.eps)
+            found, numeric = float(c.analytic[place]), moved.central
+            left, right = moved.sides(middle)
             c.checked[place], c.numeric[place], c.left[place], c.right[place] = True, numeric, left, right
             if abs(found - numeric) <= self.atol + self.rtol * abs(numeric) + self.rounding(np.float64, size):
                 continue
@@ -102,18 +131,21 @@ class Differences:
         return c
 
     def agrees(self, total: Callable[[], float], x: Array, dx: Array) -> bool:
-        """Whether the slope along one random direction is right: two calls for all elements at once."""
+        """Whether the derivative along one random direction is right: two calls for all elements at once."""
         if not np.isfinite(dx).all():  # an infinity would allow any error
             return False
-        direction = np.asarray(self.rng.normal(size=x.shape))
-        before = x.copy()
-        x[...] = before + self.eps * direction
-        up = total()
-        x[...] = before - self.eps * direction
-        down = total()
-        x[...] = before
-        along = dx * direction
-        return bool(abs((up - down) / (2 * self.eps) - along.sum()) <= 1e-6 * (1 + np.abs(along).sum()))
+        direction, before, t = np.asarray(self.rng.normal(size=x.shape)), x.copy(), np.zeros(())
+
+        def along() -> float:
+            x[...] = before + t * direction
+            return total()
+
+        try:
+            numeric = slope(along, t, (), self.eps).central
+        finally:
+            x[...] = before
+        terms = dx * direction
+        return bool(abs(numeric - terms.sum()) <= 1e-6 * (1 + np.abs(terms).sum()))
 
     def rounding(self, dtype: Any, size: float) -> float:
         """How far the rounding of numbers of that size moves a slope."""

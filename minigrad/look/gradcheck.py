@@ -15,7 +15,7 @@ from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.blame import elsewhere, first_wrong, record, worst_line
 from minigrad.look.diagnosis import diagnose, rounding
-from minigrad.look.differences import Comparison, Differences, magnitude, sizes, weighted
+from minigrad.look.differences import Comparison, Differences, magnitude, sizes, step_for, weighted
 
 MODULE_ELEMENTS = 100  # checked of each parameter or input of a module, unless the caller says otherwise
 
@@ -106,7 +106,7 @@ def examine(
                 )
         coarsest = _coarsest(x.dtype for x in operands.values())
         if coarsest != np.float64:
-            eps = max(eps, float(np.cbrt(np.finfo(coarsest).eps)))
+            eps = max(eps, step_for(coarsest))
         differences = Differences(eps, atol, rtol, np.random.default_rng(seed))
         return _check(lambda: _floats(func(*args)), operands, differences, max_elements, explain)
 

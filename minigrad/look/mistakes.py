@@ -1,28 +1,114 @@
 """Classic mistakes of backpropagation, planted on purpose into a replay of a recorded run, to see where it goes wrong.
 
-The engine has no switch for this. A replay runs the recorded ops again on the recorded arrays and walks back by itself.
+The engine has no switch for this. A mistake is a ``Replay`` that gets one thing wrong: what runs in the forward pass
+(``planted``), the order back (``walk``), what an op gives to its inputs (``contributions``), or how that is added up
+(``add``). To plant another one, write such a class and enter it into BUGS.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from minigrad import ops
-from minigrad.core.graph import unbroadcast
-from minigrad.core.op import running
-from minigrad.look.recording import Contribution, OpRecord, Recorder, StepRecord, summarize
+from minigrad.core.graph import Node, Step
+from minigrad.look.differences import slope, step_for
+from minigrad.look.recording import OpRecord, Recorder, StepRecord
+from minigrad.look.replay import Replay, ReplayStep
 from minigrad.ops import Array, Backward, Op
 
-BUGS = {
-    "overwrite": "a gradient replaces the one that arrived before, instead of being added to it",
-    "depth-first": "a node goes on as soon as its first gradient arrives, not after the last",
-    "no-unbroadcast": "the gradient of a broadcast input is not summed back to the shape of the input",
-    "no-max-shift": "softmax does not subtract the largest score before exp, so large scores overflow",
-    "no-scale": "the scores of attention are not divided by \u221aD",
+
+class Mistake(Replay):
+    """A replay with a fault; ``says`` is the fault in a sentence."""
+
+    says: ClassVar[str]
+
+
+class OneByOne(Mistake):
+    """A walk that takes the ops one by one, newest first, with whatever gradient each has by then."""
+
+    def walk(self) -> Iterator[Step]:
+        for number in reversed(self.order):
+            if self.trace.ops[number].output in self.gradients:
+                yield self.alone(number)
+
+
+class Overwrite(OneByOne):
+    says = "a gradient replaces the one that arrived before, instead of being added to it"
+
+    def add(self, before: Array, dx: Array) -> Array:
+        return dx
+
+
+class DepthFirst(Mistake):
+    says = "a node goes on as soon as its first gradient arrives, not after the last"
+
+    def walk(self) -> Iterator[Step]:
+        stack, done = self.order[-1:], set()
+        while stack:
+            number = stack.pop()
+            if number not in done:
+                done.add(number)
+                step = self.alone(number)
+                yield step
+                reached = zip(step.node.parents, step.grads, strict=False)
+                stack += [self.numbers[p] for p, dx in reached if dx is not None and p in self.numbers][::-1]
+
+
+class NoUnbroadcast(OneByOne):
+    says = "the gradient of a broadcast input is not summed back to the shape of the input"
+
+    def contributions(self, node: Node, dz: Array) -> Step:
+        grads = zip(node.parents, self.backwards[self.numbers[node]](dz), strict=False)
+        return Step(node, dz, tuple(None if p is None or dx is None else dx.astype(p.dtype) for p, dx in grads))
+
+
+class NoMaxShift(Mistake):
+    says = "softmax does not subtract the largest score before exp, so large scores overflow"
+
+    def planted(
+        self, record: OpRecord, op: Op, inputs: list[Any], constants: dict[str, Any]
+    ) -> tuple[Op, list[Any], dict[str, Any]]:
+        if op in (ops.softmax, ops.log_softmax, ops.cross_entropy):
+            op = _unshifted(op)
+        elif op is ops.scaled_dot_product_attention:
+            op = _unshifted_attention
+        return op, inputs, constants
+
+
+class NoScale(Mistake):
+    says = "the scores of attention are not divided by \u221aD"
+
+    def planted(
+        self, record: OpRecord, op: Op, inputs: list[Any], constants: dict[str, Any]
+    ) -> tuple[Op, list[Any], dict[str, Any]]:
+        if op is ops.scaled_dot_product_attention:
+            constants = {**constants, "scale": 1.0}
+        elif op in (ops.mul, ops.div) and self._is_attention_scale(record, inputs):
+            inputs = [x if "tensor" in slot else 1.0 for slot, x in zip(record.inputs, inputs, strict=True)]
+        return op, inputs, constants
+
+    def _is_attention_scale(self, record: OpRecord, inputs: list[Any]) -> bool:
+        """Whether a product or quotient is the one of hand-written attention: query @ keyᵀ with the number √D."""
+        numbers = [x for slot, x in zip(record.inputs, inputs, strict=True) if "tensor" not in slot]
+        made_by = [self.trace.tensors[slot["tensor"]].made_by for slot in record.inputs if "tensor" in slot]
+        if len(numbers) != 1 or made_by[0] is None or self.trace.ops[made_by[0]].op != "matmul":
+            return False
+        size = self.values[self.trace.ops[made_by[0]].inputs[0]["tensor"]].shape[-1]
+        fits = any(math.isclose(numbers[0], size**power, rel_tol=1e-3) for power in (0.5, -0.5))
+        return fits and size > 1 and any(o.op == "softmax" for o in self.trace.ops)
+
+
+BUGS: dict[str, type[Mistake]] = {
+    "overwrite": Overwrite,
+    "depth-first": DepthFirst,
+    "no-unbroadcast": NoUnbroadcast,
+    "no-max-shift": NoMaxShift,
+    "no-scale": NoScale,
 }
 
 
@@ -68,12 +154,12 @@ def with_bug(
     if name not in BUGS:
         raise ValueError(f"there is no bug {name!r}; choose one of {', '.join(BUGS)}")
     right = right or Replay(recorder, which).backward()
-    wrong = Replay(recorder, which, bug=name).backward()
+    wrong = BUGS[name](recorder, which).backward()
     by_op = {step.op: step for step in right.steps}
     parts = next((i for i, step in enumerate(wrong.steps) if _parts(by_op[step.op], step)), None)
     if parts is None and wrong.error is not None:
         parts = len(wrong.steps)
-    report = BugReport(name, BUGS[name], [step.op for step in wrong.steps], parts, error=wrong.error)
+    report = BugReport(name, BUGS[name].says, [step.op for step in wrong.steps], parts, error=wrong.error)
     if parts is not None:
         end = None if most is None else parts + most
         report.steps = [step.record(recorder.limit) for step in wrong.steps[parts:end]]
@@ -81,173 +167,6 @@ def with_bug(
     if right.root_value.size == 1:
         report.loss = float(right.root_value.item()), float(wrong.root_value.item())
     return report
-
-
-@dataclass
-class _Arrival:
-    """What a step sends to one input, as arrays: see ``trace.Contribution``."""
-
-    tensor: int
-    contribution: Array
-    before: Array | None
-    after: Array
-    waiting: int
-
-
-@dataclass
-class ReplayStep:
-    """One step of a replay, as arrays: see ``trace.StepRecord``."""
-
-    op: int
-    dz: Array
-    grads: list[_Arrival | None] = field(default_factory=list)
-
-    def record(self, limit: int) -> StepRecord:
-        """The step as plain data."""
-
-        def plain(g: _Arrival) -> Contribution:
-            before = None if g.before is None else summarize(g.before, limit)
-            after = summarize(g.after, limit)
-            return Contribution(g.tensor, summarize(g.contribution, limit), before, after, g.waiting)
-
-        return StepRecord(self.op, summarize(self.dz, limit), [None if g is None else plain(g) for g in self.grads])
-
-
-class Replay:
-    """The ops behind one backward pass of a live recording, run again: ``values`` by tensor id, ``backwards`` by op id.
-
-    ``changed`` puts other arrays in the place of tensors; ``dtype`` casts the leaves. Raises ValueError for a recording
-    without arrays.
-    """
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        which: int = 0,
-        *,
-        bug: str = "",
-        changed: dict[int, Array] | None = None,
-        dtype: Any = None,
-    ) -> None:
-        self.trace = recorder.trace
-        self.bug = bug
-        self.root = self.trace.passes[which].root
-        self.seed = self.trace.passes[which].gradient
-        self.order = self.trace.ancestors(self.root)
-        if any(number not in recorder.calls for number in self.order):
-            raise ValueError("this recording kept no arrays to replay: record the forward pass with trace(live=True)")
-        self.values: dict[int, Array] = dict(changed or {})
-        self.backwards: dict[int, Backward] = {}
-        self.steps: list[ReplayStep] = []
-        self.error: str | None = None
-        self.gradients: dict[int, Array] = {}
-        for number in self.order:
-            op, given, constants = recorder.calls[number]
-            record = self.trace.ops[number]
-            inputs = []
-            for slot, value in zip(record.inputs, given, strict=True):
-                if "tensor" in slot:
-                    value = self.values.get(slot["tensor"])
-                    if value is None:
-                        value = recorder.arrays[slot["tensor"]]
-                        if dtype is not None and value.dtype.kind == "f":
-                            value = value.astype(dtype)
-                        self.values[slot["tensor"]] = value
-                inputs.append(value)
-            if bug:
-                op, inputs, constants = self._planted(record, op, inputs, constants)
-            with np.errstate(all="ignore"):
-                z, self.backwards[number] = running(op)(*inputs, **constants)
-            self.values.setdefault(record.output, np.asarray(z))
-
-    @property
-    def root_value(self) -> Array:
-        """The value that backward starts from."""
-        return self.values[self.root]
-
-    def loss(self) -> float:
-        """The root times the gradient that backward was given: the number whose slopes the gradients are."""
-        return float(np.vdot(self.root_value, self.start()))
-
-    def start(self) -> Array:
-        """The gradient that backward was given. Raises ValueError where it is too large to be in the recording."""
-        if self.seed.data is None:
-            raise ValueError(f"the gradient given to backward, {self.seed.shape}, is too large for a replay")
-        return np.array(self.seed.data, dtype=self.root_value.dtype).reshape(self.seed.shape)
-
-    def backward(self) -> Replay:
-        """Walk back, with the bug if there is one; fills ``steps`` and ``gradients``."""
-        self.gradients = {self.root: self.start()}
-        made_by = {t.id: t.made_by for t in self.trace.tensors}
-        waiting: dict[int, int] = {}
-        for number in self.order:
-            for slot in self.trace.ops[number].inputs:
-                if "tensor" in slot:
-                    waiting[slot["tensor"]] = waiting.get(slot["tensor"], 0) + 1
-        stack = [self.order[-1]] if self.bug == "depth-first" else self.order[:]
-        done: set[int] = set()
-        while stack:
-            number = stack.pop()
-            if number in done or self.trace.ops[number].output not in self.gradients:
-                continue
-            done.add(number)
-            try:
-                step = self._step(number, waiting)
-            except (ValueError, TypeError, IndexError) as error:
-                self.error = f"{self.trace.ops[number].op} stops with an error: {error}"
-                break
-            self.steps.append(step)
-            if self.bug == "depth-first":
-                reached = [made_by[g.tensor] for g in step.grads if g is not None]
-                stack += [n for n in reversed(reached) if n is not None]
-        return self
-
-    def _planted(
-        self, record: OpRecord, op: Op, inputs: list[Any], constants: dict[str, Any]
-    ) -> tuple[Op, list[Any], dict[str, Any]]:
-        """An op and what it is given, with the fault in it where the bug is one of the forward pass."""
-        if self.bug == "no-scale":
-            if op is ops.scaled_dot_product_attention:
-                constants = {**constants, "scale": 1.0}
-            elif op in (ops.mul, ops.div) and self._is_attention_scale(record, inputs):
-                inputs = [x if "tensor" in slot else 1.0 for slot, x in zip(record.inputs, inputs, strict=True)]
-        if self.bug == "no-max-shift":
-            if op in (ops.softmax, ops.log_softmax, ops.cross_entropy):
-                op = _unshifted(op)
-            elif op is ops.scaled_dot_product_attention:
-                op = _unshifted_attention
-        return op, inputs, constants
-
-    def _is_attention_scale(self, record: OpRecord, inputs: list[Any]) -> bool:
-        """Whether a product or quotient is the one of hand-written attention: query @ keyᵀ with the number √D."""
-        numbers = [x for slot, x in zip(record.inputs, inputs, strict=True) if "tensor" not in slot]
-        made_by = [self.trace.tensors[slot["tensor"]].made_by for slot in record.inputs if "tensor" in slot]
-        if len(numbers) != 1 or made_by[0] is None or self.trace.ops[made_by[0]].op != "matmul":
-            return False
-        size = self.values[self.trace.ops[made_by[0]].inputs[0]["tensor"]].shape[-1]
-        fits = any(math.isclose(numbers[0], size**power, rel_tol=1e-3) for power in (0.5, -0.5))
-        return fits and size > 1 and any(o.op == "softmax" for o in self.trace.ops)
-
-    def _step(self, number: int, waiting: dict[int, int]) -> ReplayStep:
-        record = self.trace.ops[number]
-        dz = self.gradients[record.output]
-        step = ReplayStep(number, dz)
-        with np.errstate(all="ignore"):
-            raw = self.backwards[number](dz)
-        for slot, dx in zip(record.inputs, raw, strict=False):
-            if dx is None or "tensor" not in slot or self.trace.tensors[slot["tensor"]].kind == "constant":
-                step.grads.append(None)
-                continue
-            tensor = slot["tensor"]
-            if self.bug != "no-unbroadcast":
-                dx = unbroadcast(dx, self.values[tensor].shape)
-            dx = dx.astype(self.values[tensor].dtype, copy=False)
-            before = self.gradients.get(tensor)
-            after = dx if before is None or self.bug == "overwrite" else np.asarray(before + dx)
-            self.gradients[tensor] = after
-            waiting[tensor] -= 1
-            step.grads.append(_Arrival(tensor, dx, before, after, waiting[tensor]))
-        return step
 
 
 def _unshifted(op: Op) -> Op:
@@ -334,13 +253,12 @@ def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judg
     if worst is None:
         return None
     _, tensor, place = worst
-    value = right.values[tensor].astype(np.float64)
-    epsilon = 1e-5 * max(1.0, abs(float(value[place])))
-    losses = []
-    for sign in (1, -1):
-        moved = value.copy()
-        moved[place] += sign * epsilon
-        losses.append(Replay(recorder, which, dtype=np.float64, changed={tensor: moved}).loss())
+    value = right.values[tensor].astype(np.float64)  # a copy, which slope moves
+
+    def loss() -> float:
+        return Replay(recorder, which, dtype=np.float64, changed={tensor: value}).loss()
+
+    central = slope(loss, value, place, step_for(np.float64) * max(1.0, abs(float(value[place])))).central
     wrong_gradient = wrong.gradients[tensor]
     there = (0,) * (wrong_gradient.ndim - len(place)) + place
     return Judge(
@@ -348,5 +266,5 @@ def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judg
         list(place),
         float(right.gradients[tensor][place]),
         float(wrong_gradient[there]),
-        (losses[0] - losses[1]) / (2 * epsilon),
+        central,
     )

@@ -8,7 +8,8 @@ import math
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -208,6 +209,49 @@ def _contribution_from(data: dict[str, Any]) -> Contribution:
     return Contribution(data["tensor"], **parts, waiting=data["waiting"])
 
 
+@dataclass
+class Arrival:
+    """What one step adds to the gradient of one input, as arrays: see ``Contribution``."""
+
+    tensor: int
+    contribution: Array
+    before: Array | None
+    after: Array
+    waiting: int
+
+    def record(self, limit: int) -> Contribution:
+        """The same as plain data."""
+        before = None if self.before is None else summarize(self.before, limit)
+        after = summarize(self.after, limit)
+        return Contribution(self.tensor, summarize(self.contribution, limit), before, after, self.waiting)
+
+
+class Sums:
+    """The gradients of one backward pass, by tensor id, as they are summed up step by step."""
+
+    def __init__(self, trace: Trace, root: int) -> None:
+        self.gradients: dict[int, Array] = {}
+        uses = (slot["tensor"] for n in trace.ancestors(root) for slot in trace.ops[n].inputs if "tensor" in slot)
+        self.waiting = Counter(uses)  # contributions that are still to come
+
+    def arrive(self, record: OpRecord, grads: Sequence[Array | None]) -> list[Arrival | None]:
+        """Add what one step gives to the inputs of its op."""
+        return [
+            None if dx is None or "tensor" not in slot else self._one(slot["tensor"], dx.copy())
+            for slot, dx in zip(record.inputs, grads, strict=False)
+        ]
+
+    def _one(self, tensor: int, dx: Array) -> Arrival:
+        before = self.gradients.get(tensor)
+        after = self.gradients[tensor] = dx if before is None else self.add(before, dx)
+        self.waiting[tensor] -= 1
+        return Arrival(tensor, dx, before, after, self.waiting[tensor])
+
+    def add(self, before: Array, dx: Array) -> Array:
+        """The multivariate chain rule: contributions of several uses add up."""
+        return np.asarray(before + dx)
+
+
 class trace:
     """Record what runs inside as a ``Trace``: ``with minigrad.trace() as t: loss = ...; loss.backward()``.
 
@@ -236,11 +280,10 @@ class Recorder:
         self.live = live
         self.arrays: dict[int, Array] = {}  # by tensor id, if live
         self.calls: dict[int, tuple[Op, list[Any], dict[str, Any]]] = {}  # by op id, if live: op, inputs, constants
-        self.gradients: dict[int, Array] = {}  # of the current pass, by tensor id: the sum so far
         self.upstream: dict[int, Array] = {}  # of the current pass, by op id, if live: dz
+        self.arrived: dict[int, list[Arrival | None]] = {}  # of the current pass, by op id, if live: by input
         self._made: weakref.WeakKeyDictionary[Node, int] = weakref.WeakKeyDictionary()  # node -> op id
         self._leaves: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id(tensor) -> itself, tensor id
-        self._waiting: dict[int, int] = {}
         self._leaf_tensors: dict[int, weakref.ref[Tensor]] = {}  # tensor id -> itself
 
     # Forward
@@ -278,7 +321,7 @@ class Recorder:
 
     def _input(self, x: Any, frames: list[FrameType]) -> dict[str, Any]:
         if not isinstance(x, Tensor):
-            return {"number": _plain(x)}
+            return {"number": _jsonable(x)}
         number = self._known(x)
         if number is None:
             number = self._new_leaf(x)
@@ -310,7 +353,7 @@ class Recorder:
             return {"array": asdict(self.summary(value))}
         if isinstance(value, tuple | list):
             return [self._constant(v) for v in value]
-        return _plain(value)
+        return _jsonable(value)
 
     def summary(self, array: Array) -> Summary:
         """The array in few numbers."""
@@ -356,17 +399,13 @@ class Recorder:
         record = self.trace.tensors[number]
         record.name = record.name or _name(root, frames)
         self.trace.passes.append(Pass(number, self.summary(gradient), _source(frames[-1]) if frames else None))
-        self._waiting = {}
-        self.upstream = {}
-        for op in self.trace.ancestors(number):
-            for given in self.trace.ops[op].inputs:
-                if "tensor" in given:
-                    self._waiting[given["tensor"]] = self._waiting.get(given["tensor"], 0) + 1
-        self.gradients = {number: gradient}
-        for tensor in self._waiting:
+        self.upstream, self.arrived = {}, {}
+        self._sums = Sums(self.trace, number)
+        self._sums.gradients[number] = gradient
+        for tensor in self._sums.waiting:
             leaf = self._leaf_tensors.get(tensor, lambda: None)()
             if leaf is not None and leaf._node is None and leaf.grad is not None:
-                self.gradients[tensor] = leaf.grad._array.copy()
+                self._sums.gradients[tensor] = leaf.grad._array.copy()
         return True
 
     def step(self, step: Step) -> StepRecord | None:
@@ -374,28 +413,11 @@ class Recorder:
         made = self._made.get(step.node)
         if made is None:
             return None
-        op = self.trace.ops[made]
-        record = StepRecord(made, self.summary(step.dz), [])
+        arrivals = self._sums.arrive(self.trace.ops[made], step.grads)
         if self.live:
-            self.upstream[made] = step.dz
-        for given, dx in zip(op.inputs, step.grads, strict=False):
-            if dx is None or "tensor" not in given:
-                record.grads.append(None)
-                continue
-            tensor = given["tensor"]
-            before = self.gradients.get(tensor)
-            after = dx.copy() if before is None else np.asarray(before + dx)
-            self.gradients[tensor] = after
-            self._waiting[tensor] -= 1
-            record.grads.append(
-                Contribution(
-                    tensor,
-                    self.summary(dx),
-                    None if before is None else self.summary(before),
-                    self.summary(after),
-                    self._waiting[tensor],
-                )
-            )
+            self.upstream[made], self.arrived[made] = step.dz, arrivals
+        grads = [None if a is None else a.record(self.limit) for a in arrivals]
+        record = StepRecord(made, self.summary(step.dz), grads)
         self.trace.passes[-1].steps.append(record)
         return record
 
@@ -413,14 +435,14 @@ def summarize(array: Array, limit: int = 256) -> Summary:
             if array.size > limit:
                 summary.histogram = np.histogram(finite, bins=20)[0].tolist()
     if array.size <= limit:
-        summary.data = [_plain(v) for v in array.ravel()]
+        summary.data = [_jsonable(v) for v in array.ravel()]
     else:
         rows = array.reshape(-1, array.shape[-1])[: array.shape[-2] if array.ndim > 1 else 1]
-        summary.corner = [[_plain(v) for v in row[:8]] for row in rows[:8]]
+        summary.corner = [[_jsonable(v) for v in row[:8]] for row in rows[:8]]
     return summary
 
 
-def _plain(value: Any) -> Any:
+def _jsonable(value: Any) -> Any:
     """A number, text or None that JSON can hold; a float in the fewest digits that give back its own dtype's value."""
     if value is None or isinstance(value, str):
         return value

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import Step, unbroadcast
-from minigrad.look.recording import Recorder, StepRecord, Summary
+from minigrad.core.graph import Step
+from minigrad.core.op import running
+from minigrad.look.differences import Comparison, Differences, magnitude, step_for, weighted
+from minigrad.look.recording import Recorder, StepRecord
 from minigrad.ops import Array
 
 VERIFIED = 64  # elements of one input that ``verify`` compares, chosen by a fixed seed where there are more
@@ -32,7 +34,10 @@ class Breakpoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """One input of an op: how far its gradient is from finite differences, and where it is farthest."""
+    """One input of an op: whether the gradient that the run gave it is the slope, and where it is farthest from it.
+
+    ``unknown`` of the ``checked`` elements cannot be told: the function is not finite there, or next to there.
+    """
 
     name: str
     checked: int
@@ -41,10 +46,8 @@ class Verification:
     index: tuple[int, ...]
     analytic: float
     numeric: float
-
-    @property
-    def agrees(self) -> bool:
-        return self.difference <= 1e-4 + 1e-2 * abs(self.numeric)
+    agrees: bool
+    unknown: int = 0
 
 
 class Stepper:
@@ -153,8 +156,9 @@ class Stepper:
         raise ValueError(f"{text!r} is no op, module, tensor or line of this backward pass")
 
     def verify(self) -> list[Verification]:
-        """Compare the current step with finite differences of its op, in float64, for each input that has a gradient.
+        """Compare what the run computed in the current step with central differences, for each input with a gradient.
 
+        The differences are of the function that runs for the op, in float64, weighted with the step's own cotangent.
         Raises ValueError where the arrays of the forward pass were not recorded.
         """
         step = self.current
@@ -162,18 +166,21 @@ class Stepper:
             raise ValueError("there is no step to verify yet: s makes one")
         if step.op not in self.recorder.calls:
             raise ValueError("the inputs of this op were not recorded: run it under `python -m minigrad step`")
-        op, inputs, constants = self.recorder.calls[step.op]
-        raised = [_raised(x) for x in inputs]
-        dz = self.recorder.upstream[step.op].astype(np.float64)
-        with np.errstate(all="ignore"):
-            gradients = op(*raised, **constants)[1](dz)
-        made = self.trace.ops[step.op].op
+        op, given, constants = self.recorder.calls[step.op]
+        record, inputs = self.trace.ops[step.op], [_raised(x) for x in given]
+        z, dz = self.recorder.arrays[record.output], self.recorder.upstream[step.op]
+        undefined = bool((dz[~np.isfinite(z)] != 0).any())  # the loss follows an output that is not finite
+
+        def total() -> float:
+            return weighted([dz], [np.asarray(running(op)(*inputs, **constants)[0], dtype=np.float64)])
+
         found = []
-        for position, (grad, dx) in enumerate(zip(step.grads, gradients, strict=False)):
-            if grad is not None and dx is not None:
-                name = self.trace.label(grad.tensor)
-                recorded = grad.contribution
-                found.append(_compare(op, raised, constants, dz, position, name or made, dx, recorded))
+        for slot, x, arrival in zip(record.inputs, inputs, self.recorder.arrived[step.op], strict=False):
+            wanted = "tensor" in slot and self.trace.tensors[slot["tensor"]].kind != "constant"
+            if wanted and isinstance(x, np.ndarray) and x.dtype.kind == "f":
+                dx = np.zeros(x.shape, z.dtype) if arrival is None else arrival.contribution
+                with np.errstate(all="ignore"):
+                    found.append(_verified(self.trace.label(slot["tensor"]), total, x, dx, z, dz, undefined))
         return found
 
 
@@ -182,39 +189,33 @@ def _raised(x: Any) -> Any:
     return x.astype(np.float64, order="C") if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
 
 
-def _compare(
-    op: Callable[..., Any],
-    inputs: list[Any],
-    constants: dict[str, Any],
-    dz: Array,
-    position: int,
-    name: str,
-    dx: Array,
-    recorded: Summary,
+def _verified(
+    name: str, total: Callable[[], float], x: Array, dx: Array, z: Array, dz: Array, undefined: bool
 ) -> Verification:
-    x = inputs[position]
-    dx = unbroadcast(dx, x.shape)
-    known = recorded.data  # what the run itself computed, if it was recorded whole; else the same backward in float64
-    analytic = np.array(known, dtype=np.float64).reshape(x.shape) if known is not None else dx
-    places = np.arange(x.size)
-    if x.size > VERIFIED:
-        places = np.sort(np.random.default_rng(0).choice(x.size, VERIFIED, replace=False))
-    worst = Verification(name, len(places), x.size, 0.0, (), 0.0, 0.0)
-    flat = x.reshape(-1)
-    for place in places:
-        before = flat[place]
-        eps = 1e-6 * max(1.0, abs(before))
-        flat[place] = before + eps
-        with np.errstate(all="ignore"):
-            up = float((dz * op(*inputs, **constants)[0]).sum())
-            flat[place] = before - eps
-            down = float((dz * op(*inputs, **constants)[0]).sum())
-        flat[place] = before
-        numeric = (up - down) / (2 * eps)
-        index = tuple(int(i) for i in np.unravel_index(place, x.shape))
-        difference = abs(float(analytic[index]) - numeric)
-        if math.isnan(difference):
-            difference = math.inf
-        if difference > worst.difference:
-            worst = Verification(name, len(places), x.size, difference, index, float(analytic[index]), numeric)
-    return worst
+    """The gradient dx of a run against the slopes of ``total``, as closely as the dtype of the run can tell."""
+    epsilon = float(np.finfo(dx.dtype).eps)
+    rtol = max(1e-6, math.sqrt(epsilon))
+    atol = rtol * float(np.abs(dx).max(initial=0, where=np.isfinite(dx))) + 4 * epsilon * float(np.abs(dz).sum())
+    differences = Differences(step_for(np.float64), atol, rtol, np.random.default_rng(0))
+    c = Comparison(name, x.copy(), dx, atol, rtol)
+    differences.compare(c, total, x, VERIFIED, magnitude([dz], [z]))
+    beyond = ~(np.abs(c.numeric) <= np.finfo(dx.dtype).max)  # nan, or more than the dtype of the run can hold
+    unknown = c.checked & (beyond | (c.wrong if undefined else False))
+    wrong = c.wrong & ~unknown
+    among = wrong if wrong.any() else c.checked & ~unknown & ~c.kink
+    among = among if among.any() else c.checked
+    if not among.any():  # an empty input, or one that is infinite throughout
+        return Verification(name, 0, x.size, 0.0, (), 0.0, 0.0, agrees=x.size == 0)
+    at = np.unravel_index(int(np.where(among, c.error(), -1).argmax()), x.shape)
+    known = int(c.checked.sum() - unknown.sum())
+    return Verification(
+        name,
+        int(c.checked.sum()),
+        x.size,
+        float(c.error()[at]),
+        tuple(int(i) for i in at),
+        float(c.analytic[at]),
+        float(c.numeric[at]),
+        agrees=known > 0 and not wrong.any(),
+        unknown=int(unknown.sum()),
+    )

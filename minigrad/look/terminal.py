@@ -192,21 +192,25 @@ class Terminal(cmd.Cmd):
     def do_verify(self, _: str) -> None:
         """v(erify): compare this very step with finite differences."""
         for check in self.stepper.verify():
-            part = "every element" if check.checked == check.size else f"{check.checked} of {check.size} elements"
             if check.agrees:
+                known = check.checked - check.unknown
+                part = "every element" if known == check.size else f"{known} of {check.size} elements"
                 largest = f"largest difference {check.difference:.1e}"
                 self.say(f"  {check.name}: agrees with finite differences, {part} ({largest})")
-            else:
+            elif check.unknown < check.checked:
                 self.say(
                     f"  {check.name}{list(check.index)}: backward says {_number(check.analytic)}, "
                     f"finite difference {_number(check.numeric)}"
                 )
+            if check.unknown or (not check.agrees and not check.checked):
+                where = f"at {check.unknown} of {check.size} elements" if check.unknown else "here"
+                self.say(f"  {check.name}: {where} the function is not finite, finite differences cannot tell")
 
     def do_bug(self, name: str) -> None:
         """bug NAME: what this pass would have come to with a classic mistake in the engine, and the first step that
         goes wrong. Without NAME: the mistakes."""
         if not name:
-            self.say(*(f"  {bug:15} {says}" for bug, says in BUGS.items()))
+            self.say(*(f"  {name:15} {bug.says}" for name, bug in BUGS.items()))
             return
         if name not in BUGS:
             raise ValueError(f"{name!r} is no bug known here: {', '.join(BUGS)}")

@@ -96,7 +96,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half along dim times sigmoid of the second. Dauphin et al. 2017."""
+    """The first half along dim times sigmoid of the second. ValueError for an odd size. Dauphin et al. 2017."""
+    if input.shape[dim] % 2:
+        raise ValueError(f"glu halves dim {dim}, whose size must be even, but it is {input.shape[dim]}")
     left, right = input.chunk(2, dim)
     return left * right.sigmoid()
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.look.mistakes import BUGS, Replay, with_bug
+from minigrad.look.mistakes import BUGS, with_bug
 from minigrad.look.pages import paths
 from minigrad.look.recording import trace
+from minigrad.look.replay import Replay
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn import functional as F
 from minigrad.optim import SGD

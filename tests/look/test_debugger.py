@@ -18,7 +18,9 @@ import pytest
 from paths import ROOT
 
 import minigrad as mg
+from minigrad import ops
 from minigrad.core.graph import state
+from minigrad.core.op import RUNS
 from minigrad.look.recording import trace
 from minigrad.look.stepping import Breakpoint, Stepper
 from minigrad.look.terminal import Debugger, Quit, Terminal, step
@@ -190,12 +192,122 @@ def test_verify_finds_a_wrong_backward():
     assert "backward says 3, finite difference 6" in said
 
 
-def test_verify_does_not_take_an_infinity_for_agreement():
+class Tripled(mg.Function):
+    """z = x * x, with a backward that is 3 times too large"""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, dz):
+        return 6 * ctx.saved_tensors[0] * dz
+
+
+def with_function():
+    return Tripled.apply(mg.randn(20, 20, requires_grad=True)).sum()
+
+
+def with_twin():
+    x = mg.randn(20, 20, requires_grad=True)
+    return (x * 2.0).sum()
+
+
+@pytest.mark.parametrize("program", [with_function, with_twin])
+def test_verify_checks_what_ran_also_of_large_tensors(program, monkeypatch):
+    def wrong_twin(x, y):
+        z, backward = ops.mul(x, y)
+        return z, lambda dz: (3 * backward(dz)[0], None)
+
+    monkeypatch.setitem(RUNS, ops.mul, wrong_twin)
+    stepper = stepper_of(program)
+    assert stepper.forward()
+    (right,) = stepper.verify()
+    assert right.agrees and right.size == 400
+    assert stepper.forward()
+    (wrong,) = stepper.verify()
+    assert not wrong.agrees and wrong.checked < wrong.size == 400
+    assert wrong.analytic == pytest.approx(3 * wrong.numeric, rel=1e-3)
+
+
+def test_verify_checks_what_the_run_computed_though_the_op_would_be_right_now(monkeypatch):
+    def wrong_twin(x):
+        z, backward = ops.exp(x)
+        return z, lambda dz: (backward(dz)[0] + 3,)
+
+    def program():
+        with monkeypatch.context() as patch:
+            patch.setitem(RUNS, ops.exp, wrong_twin)
+            y = mg.zeros(300, requires_grad=True).exp()
+        return y.sum()
+
+    stepper = stepper_of(program)
+    stepper.forward()
+    stepper.forward()
+    (wrong,) = stepper.verify()
+    assert not wrong.agrees and (wrong.analytic, wrong.numeric) == (4.0, pytest.approx(1.0))
+
+
+def test_verify_finds_a_gradient_that_does_not_arrive():
+    def forgetful(x, y):
+        """z = x * y"""
+        return x * y, lambda dz: (dz * y, None)
+
+    def program():
+        x, y = (mg.ones(3, requires_grad=True) for _ in range(2))
+        return mg.apply(forgetful, x, y).sum()
+
+    stepper = stepper_of(program)
+    stepper.forward()
+    stepper.forward()
+    assert [(found.name, found.agrees) for found in stepper.verify()] == [("x", True), ("y", False)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sqrt(),  # no slope at 0, no value on its left
+        lambda x: x.log(),
+        lambda x: 1 / x,
+        lambda x: (x * 100).exp(),  # overflows in float32, not in float64
+    ],
+)
+def test_verify_accuses_no_op_where_the_function_is_not_finite(function):
+    with np.errstate(all="ignore"):
+        stepper = stepper_of(lambda: function(mg.tensor([0.0, 4.0], requires_grad=True)).sum())
+        unknown = 0
+        while stepper.forward():
+            for found in stepper.verify():
+                assert found.agrees or found.unknown == found.checked, found
+                unknown += found.unknown
+    assert unknown
+
+
+def test_verify_says_where_the_function_is_not_finite():
     def program():
         mg.tensor([0.0, 4.0], requires_grad=True).sqrt().sum().backward()
 
     with np.errstate(all="ignore"):
-        assert "backward says inf, finite difference nan" in under("s\ns\nv\nc\nc\n", program)
+        said = under("s\ns\nv\nc\nc\n", program)
+    assert "agrees with finite differences, 1 of 2 elements" in said
+    assert "at 1 of 2 elements the function is not finite, finite differences cannot tell" in said
+
+
+def test_verify_accepts_either_side_of_a_kink():
+    stepper = stepper_of(lambda: mg.tensor([0.0, 4.0, -1.0], requires_grad=True).relu().sum())
+    stepper.forward()
+    stepper.forward()
+    (found,) = stepper.verify()
+    assert found.agrees and found.checked == 3 and not found.unknown
+
+
+def test_verify_leaves_the_recorded_arrays_as_they_are():
+    stepper = stepper_of(small_gpt)
+    kept = {t: a.copy() for t, a in stepper.recorder.arrays.items()}
+    while stepper.forward():
+        stepper.verify()
+    assert all(np.array_equal(a, kept[t], equal_nan=True) for t, a in stepper.recorder.arrays.items())
 
 
 def test_a_mistake_in_the_script_is_shown_with_its_line(tmp_path):

@@ -512,3 +512,9 @@ def test_parameters_as_a_vector():
     assert net.weight.tolist() == [[0, 1], [2, 3], [4, 5]] and net.bias.tolist() == [6, 7, 8]
     with pytest.raises(ValueError, match=r"\(9,\)"):
         utils.vector_to_parameters(minigrad.zeros(8), net.parameters())
+
+
+@pytest.mark.parametrize("shape, dim", [((3,), -1), ((3, 2), 0), ((2, 5, 4), 1)])
+def test_glu_of_an_odd_size_is_an_error(shape, dim):
+    with pytest.raises(ValueError, match=rf"glu halves dim {dim}, whose size must be even, but it is {shape[dim]}"):
+        F.glu(mg.ones(shape), dim)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigrad.core.graph import unbroadcast
-from minigrad.look.mistakes import Replay
+from minigrad.look.replay import Replay
 from minigrad.ops import Array
 
 MAX_OPS = 500

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.look.mistakes import BUGS, BugReport, Replay, with_bug
+from minigrad.look.mistakes import BUGS, BugReport, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
 from minigrad.look.pages.picture import facts_of
 from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.look.replay import Replay
 from minigrad.look.texts import operand_names
 from minigrad.ops import OPS
 from minigrad.train.files import atomic_write
