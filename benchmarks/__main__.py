@@ -20,8 +20,9 @@ from benchmarks.measure import Row, Session
 from benchmarks.peers import NAMES, PEERS
 from benchmarks.profile import profile
 from minigrad.tools import cli
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, output_path
 
+MARK = b'{\n "machine": '  # how a file of figures begins
 WHAT = ("step", "ops", "chain", "memory", "import", "sampling", "busy", "attention")
 
 
@@ -83,6 +84,8 @@ def main() -> int:
         attention.main()
         return 0
     given = arguments()
+    if given.json:
+        output_path(given.json, MARK)
     with tempfile.TemporaryDirectory() as folder:
         if given.profile:
             print(profile(config_of(given.profile), given.steps or 20, Path(folder)))
@@ -98,7 +101,7 @@ def main() -> int:
     if given.json:
         found = [{"goal": str(goal), "measured": goal.measured(rows)} for goal in GOALS]
         content = {"machine": before, "rows": [asdict(row) for row in rows], "goals": found}
-        with atomic_write(given.json) as file:
+        with atomic_write(given.json, MARK) as file:
             file.write(json.dumps(content, indent=1).encode())
     if "attention" in given.what:
         del sys.argv[1:]

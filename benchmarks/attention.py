@@ -21,7 +21,7 @@ import minigrad as mg
 from minigrad import nn, ops
 from minigrad.speed.tuned import attention as blocked
 from minigrad.tools import cli
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, output_path
 
 try:
     import torch
@@ -33,6 +33,7 @@ try:
 except ImportError:
     Figure = None
 
+MARK = b'[\n {\n  "name": '  # how a file of figures begins
 B, H, D = 1, 4, 32
 WINDOW, RANK, FEATURES = 64, 64, 128
 Run = Callable[[], np.ndarray]  # goes forward and backward, returns the output
@@ -181,7 +182,7 @@ def plot(rows: list[Row], path: Path) -> None:
             axis.set_ylabel("ms" if unit == "ms" else "peak MB")
             axis.grid(alpha=0.3)
         across[0].legend()
-    with atomic_write(path) as file:
+    with atomic_write(path, b"") as file:
         figure.savefig(file, format=path.suffix[1:])
 
 
@@ -200,6 +201,9 @@ def main() -> None:
     if given.plot and given.plot.suffix not in (".png", ".svg"):
         raise ValueError(f"--plot makes .png and .svg files, not {given.plot.name}")
 
+    for path, mark in ((given.json, MARK), (given.plot, b"")):
+        if path:
+            output_path(path, mark)
     lengths = sorted(set(given.lengths))
     mg.manual_seed(0)
     rows: list[Row] = []
@@ -218,7 +222,7 @@ def main() -> None:
         print(f"Left out: what would hold more than {given.max_mb:g} MB of T x T arrays (--max-mb).")
     print(f"\n{table(rows)}")
     if given.json:
-        with atomic_write(given.json) as file:
+        with atomic_write(given.json, MARK) as file:
             file.write(json.dumps([asdict(row) for row in rows], indent=1).encode())
     if given.plot:
         plot(rows, given.plot)

@@ -20,7 +20,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages.attention_page import Workbench, attention
+from minigrad.look.pages.attention_page import MARK, Workbench, attention
 from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.t5 import T5, T5Config
@@ -28,6 +28,7 @@ from minigrad.nn import functional as F
 from minigrad.tools.cli import fresh_path, natural_int, positive_int, run
 from minigrad.train.data import CharTokenizer
 from minigrad.train.data.pairs import decode_texts, encode_texts
+from minigrad.train.files import output_path
 
 FAMILIES = ("gpt", "bert", "t5")
 
@@ -103,12 +104,14 @@ def main() -> int:
     args = arguments()
     if not args.text:
         raise ValueError("--text is empty: give at least one character")
+    out = args.out or fresh_path(Path("attention.html"))
+    if args.token is None:
+        output_path(out, MARK, [args.checkpoint])
     model, tokenizer = load(args.checkpoint, args.family)
     bench = look(model, tokenizer, args.text, args.target, f"{type(model).__name__} {args.checkpoint.stem}")
     if args.token is not None:
         print(bench.text(args.token, args.layer, args.head, args.key, args.top or 4, bool(args.each)))
         return 0
-    out = args.out or fresh_path(Path("attention.html"))
     bench.save(out)
     layers, heads = len(bench.layers), sum(len(layer.weights) for layer in bench.layers)
     found = f"{layers} attention layer{'s' * (layers != 1)}, {heads} head{'s' * (heads != 1)}"

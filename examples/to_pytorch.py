@@ -20,7 +20,7 @@ import minigrad as mg
 from minigrad import nn as our_nn
 from minigrad.models import gpt as ours
 from minigrad.tools.cli import run
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, output_path
 
 try:
     import torch
@@ -126,8 +126,10 @@ class GPT(nn.Module):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="what examples/train_char_gpt.py wrote")
-    parser.add_argument("--out", type=Path, help="file for PyTorch's state dict")
+    parser.add_argument("--out", type=Path, help="file for PyTorch's state dict; a new one")
     args = parser.parse_args()
+    if args.out:
+        output_path(args.out, b"", [args.checkpoint])
     checkpoint = mg.load(args.checkpoint)
     if not isinstance(checkpoint, dict) or not {"config", "model", "tokenizer"} <= checkpoint.keys():
         raise ValueError(f"{args.checkpoint} is not a checkpoint of train_char_gpt.py")
@@ -146,7 +148,7 @@ def main() -> int:
     print(f"logits of {ids.size} tokens: largest {largest:.3f}, largest difference {difference:.1e}")
     assert difference <= 1e-4 * max(largest, 1), f"the models differ by {difference}"
     if args.out:
-        with atomic_write(args.out) as file:
+        with atomic_write(args.out, b"") as file:
             torch.save(theirs.state_dict(), file)
         print(f"written: {args.out}; read it with GPT(config).load_state_dict(torch.load({str(args.out)!r}))")
     print("next: model.to('cuda'), batches likewise, and a config ten times as large; docs/scaling.md says when")

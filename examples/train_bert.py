@@ -25,9 +25,11 @@ from minigrad import nn, optim
 from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from minigrad.models.parts import ATTENTIONS, POSITIONS
 from minigrad.nn import functional as F
-from minigrad.tools.cli import fresh_path, natural_float, natural_int, positive_int, run
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run
 from minigrad.train import data
-from minigrad.train.trainer import Trainer, open_run
+from minigrad.train.files import claim_fresh
+from minigrad.train.settings import open_run, same_text
+from minigrad.train.trainer import Trainer
 
 PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
 KINDS = ("prose", "code", "names", "shuffled")
@@ -145,6 +147,7 @@ def main() -> int:
     name = f"bert-{Path(args.data).stem or 'run'}"
     settings, out, checkpoint = open_run(args, name, steps=1200, finetune_steps=400, workers=None)
     seed, batch_size, block_size = (settings[key] for key in ("seed", "batch_size", "block_size"))
+    lines_out = claim_fresh(out.with_name(f"{out.stem}-lines.npz"))
     text = data.load_text(settings["data"])
     if checkpoint is None:
         tokenizer = data.CharTokenizer(text + PRINTABLE, data.SPECIAL)
@@ -154,7 +157,7 @@ def main() -> int:
     train_ids, val_ids = data.split(tokenizer.encode(text), 0.1)
     sizes = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "positions", "attention")
     config = BERTConfig(vocab_size=V, pad=tokenizer.special["[PAD]"], **{key: settings[key] for key in sizes})
-    saved = {"config": vars(config), "tokenizer": tokenizer.state_dict()}
+    saved = {"config": vars(config), "tokenizer": tokenizer.state_dict(), "text": same_text(text, checkpoint)}
 
     batches = data.MaskedBatches(
         train_ids, batch_size, block_size, tokenizer, mg.Generator().manual_seed(seed), settings["mask_rate"]
@@ -197,7 +200,6 @@ def main() -> int:
 
     print()
     scores = {"counting characters": line_score(bag_of_characters(train, x, V, settings["finetune_steps"]), kinds)}
-    lines_out = fresh_path(out.with_name(f"{out.stem}-lines.npz"))
     for name, bert in (("BERT from random weights", BERT(config)), ("BERT, pre-trained", model.bert)):
         print(f"fine-tuning {name}")
         mg.manual_seed(seed)

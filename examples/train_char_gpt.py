@@ -23,7 +23,8 @@ from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.speed import ranks as parallel
 from minigrad.tools.cli import natural_float, natural_int, positive_int, run
 from minigrad.train.data import CharTokenizer, RandomBatches, eval_windows, guessing_baselines, load_text, split
-from minigrad.train.trainer import Trainer, open_run
+from minigrad.train.settings import open_run, same_text
+from minigrad.train.trainer import Trainer
 
 
 def arguments() -> argparse.Namespace:
@@ -89,8 +90,9 @@ def main() -> int:
 
 def train(world: parallel.World) -> int:
     args = arguments()
-    settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", steps=1500, workers=None)
+    settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", world, steps=1500, workers=None)
     text = load_text(settings["data"])
+    fingerprint = same_text(text, checkpoint)
     if checkpoint is None:
         tokenizer = CharTokenizer.from_text(text)
     else:
@@ -117,7 +119,7 @@ def train(world: parallel.World) -> int:
         batches,
         lambda model, x, y: model(x, y)[1],
         grad_clip=settings["grad_clip"],
-        extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings, "text": fingerprint},
         world=world,
         workers=settings["workers"],
     )

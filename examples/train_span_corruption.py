@@ -37,7 +37,8 @@ from minigrad.train.data.pairs import (
     encode_texts,
     restore_spans,
 )
-from minigrad.train.trainer import Trainer, open_run
+from minigrad.train.settings import open_run, same_text
+from minigrad.train.trainer import Trainer
 
 
 def arguments() -> argparse.Namespace:
@@ -81,6 +82,7 @@ def main() -> int:
     args = arguments()
     settings, out, checkpoint = open_run(args, "spans", steps=2000, workers=None)
     text = load_text(settings["data"])
+    fingerprint = same_text(text, checkpoint)
     cut = len(text) - len(text) // 10
     if len(text) - cut < settings["window"]:
         raise ValueError(f"the tenth of {len(text):,} characters that is held out is shorter than --window")
@@ -108,7 +110,12 @@ def main() -> int:
         schedule,
         batches,
         lambda model, x, y: model(x, y)[1],
-        extra={"config": vars(model.config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        extra={
+            "config": vars(model.config),
+            "tokenizer": tokenizer.state_dict(),
+            "settings": settings,
+            "text": fingerprint,
+        },
         workers=settings["workers"],
         ignore_index=model.config.pad,
     )

@@ -28,7 +28,8 @@ from minigrad.models.t5 import T5, T5Config
 from minigrad.tools.cli import natural_float, natural_int, positive_int, run
 from minigrad.train.data import CharTokenizer, guessing_baselines
 from minigrad.train.data.pairs import END, PAD, Pair, PairBatches, decode_texts, encode_texts, number_words
-from minigrad.train.trainer import Trainer, open_run
+from minigrad.train.settings import open_run, same_text
+from minigrad.train.trainer import Trainer
 
 
 def arguments() -> argparse.Namespace:
@@ -109,6 +110,7 @@ def main() -> int:
         raise ValueError(f"--numbers must be at least 100, got {settings['numbers']}")
 
     pairs = number_words(range(settings["numbers"]))
+    fingerprint = same_text("\n".join(map("\t".join, pairs)), checkpoint)
     train, held = held_out(pairs, settings["seed"])
     tokenizer = CharTokenizer.from_text(PAD + END + "".join(source + target for source, target in pairs))
     config = T5Config(
@@ -134,7 +136,7 @@ def main() -> int:
         batches,
         lambda model, x, y: model(x, y, settings["label_smoothing"] if model.training else 0.0)[1],
         grad_clip=settings["grad_clip"],
-        extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings},
+        extra={"config": vars(config), "tokenizer": tokenizer.state_dict(), "settings": settings, "text": fingerprint},
         workers=settings["workers"],
         ignore_index=config.pad,
     )

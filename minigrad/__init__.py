@@ -53,19 +53,19 @@ if TYPE_CHECKING:
     from minigrad.look.recording import trace
     from minigrad.look.terminal import step
     from minigrad.torch.as_torch import as_torch
-    from minigrad.train.files import CheckpointError, from_torch, load, save
+    from minigrad.train.checkpoints import CheckpointError, from_torch, load, save
 
 _LATER = {  # what a training loop does without, and where it is: loaded when it is first used
-    "CheckpointError": "minigrad.train.files",
+    "CheckpointError": "minigrad.train.checkpoints",
     "Function": "minigrad.autograd",
     "as_torch": "minigrad.torch.as_torch",
     "attention": "minigrad.look.pages.attention_page",
     "autograd": "minigrad.autograd",
     "detect_anomaly": "minigrad.autograd",
-    "from_torch": "minigrad.train.files",
+    "from_torch": "minigrad.train.checkpoints",
     "graph": "minigrad.look.pages.graph_page",
-    "load": "minigrad.train.files",
-    "save": "minigrad.train.files",
+    "load": "minigrad.train.checkpoints",
+    "save": "minigrad.train.checkpoints",
     "step": "minigrad.look.terminal",
     "trace": "minigrad.look.recording",
     "utils": "minigrad.utils",

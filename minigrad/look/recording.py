@@ -29,6 +29,7 @@ from minigrad.tools.lines import is_users
 from minigrad.train.files import atomic_write
 
 SCHEMA = 1
+MARK = f'{{"schema":{SCHEMA},"tensors":['.encode()  # how a file of ours begins
 
 
 @dataclass
@@ -144,7 +145,7 @@ class Trace:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON to a file, in one piece."""
-        with atomic_write(path) as file:
+        with atomic_write(path, MARK) as file:
             file.write(self.to_json().encode("utf-8"))
 
     @classmethod

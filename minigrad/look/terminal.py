@@ -16,7 +16,7 @@ from minigrad.core.graph import Step, state
 from minigrad.core.tensor import Tensor
 from minigrad.look.mistakes import BUGS, with_bug
 from minigrad.look.pages.graph_page import Graph
-from minigrad.look.pages.stepper_page import checked_ending, save_stepper_page
+from minigrad.look.pages.stepper_page import save_stepper_page, stepper_path
 from minigrad.look.recording import Contribution, Recorder, Summary
 from minigrad.look.stepping import Breakpoint, Stepper
 from minigrad.look.texts import inside
@@ -235,7 +235,7 @@ class Terminal(cmd.Cmd):
 
     def do_page(self, text: str) -> None:
         """page FILE: finish this pass and write its steps as a page (.html)."""
-        path = checked_ending(text or "step.html")
+        path = stepper_path(text or "step.html")
         self.finish()
         self.say(save_stepper_page(path, self.stepper.recorder, path.stem, len(self.trace.passes) - 1))
 

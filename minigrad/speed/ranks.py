@@ -100,6 +100,22 @@ class World:
             tensor.copy_(Tensor(array))
         self.barrier()
 
+    def check_alike(self, model: Module, numbers: dict[str, int]) -> None:
+        """Raise RuntimeError on all ranks where they do not train the same weights for the same number of steps.
+
+        Each would wait for a message that never comes.
+        """
+        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+        shapes = [tuple(p.shape) for p in model.parameters()]
+        for name, value in {"frozen weights": frozen, "shapes of weights": shapes, **numbers}.items():
+            others = self.gather(value)
+            for rank, other in enumerate(others):
+                if other != others[0]:
+                    raise RuntimeError(
+                        f"the ranks must do the same, but {name} are {_short(others[0])} in rank 0 and "
+                        f"{_short(other)} in rank {rank}"
+                    )
+
     def mean(self, values: Sequence[float]) -> float:
         """The mean over the values of all ranks, which may have different numbers of them."""
         if self.size == 1:
@@ -159,6 +175,11 @@ class World:
             time.sleep(0.01)
         if failed[0] == self.size and not self.main and not isinstance(error, SystemExit):
             raise SystemExit(2) from error  # the main rank says it for all
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _mpi() -> Any:

@@ -1,56 +1,138 @@
-"""Checkpoints: nested plain data, arrays and tensors in one ``.npz`` file, without pickle, written atomically.
+"""Files that are written: in one piece, never over what is not ours, and by one run at a time.
 
-A name that ends in ``.safetensors`` is written and read in that format, which holds tensors by name and nothing else.
+Every kind of file carries a mark (the generator line of a page, the format of a checkpoint), and only a file with that
+mark is ever replaced by one of that kind.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
+import itertools
 import json
 import os
+import platform
+import stat
+import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import numpy as np
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
-from minigrad.core.tensor import Tensor
-from minigrad.tools.extras import need
+WINDOWS = os.name == "nt"
+BEGINNING, END = 1024, 128  # bytes of a file in which its mark stands
+PART, LOCK = ".part", ".lock"
+OURS = ".minigrad-"  # how the names of both begin
 
-_STRUCTURE = "structure.json"
-_FORMAT = "minigrad checkpoint"
-_VERSION = 1
+_claims: dict[Path, IO[bytes]] = {}  # lock file -> the file, open, by which this process holds it
 
 
-class CheckpointError(ValueError):
-    """A file that is not a whole checkpoint."""
+def output_path(path: str | Path, mark: bytes, inputs: Iterable[str | Path | None] = ()) -> Path:
+    """The path, if a file with this mark may be written there: the place where all outputs are decided on.
+
+    It may be new, empty, or have the mark, and must be none of the inputs. Without a mark nothing is replaced. Raises
+    FileExistsError, IsADirectoryError, FileNotFoundError for a missing folder, and ValueError for a name that is none.
+    """
+    path = Path(path)
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r} has a null byte, which no file name can have")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give a file name in it")
+    for source in inputs:
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise FileExistsError(f"{path} is what is read here: write to another file")
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {real.parent if path.is_symlink() else path.parent} does not exist: make it first"
+        )
+    if real.exists() and not (real.is_file() and _has_mark(real, mark)):
+        raise FileExistsError(f"{path} is there already, and was not written by this: it stays, choose another name")
+    return path
+
+
+def _has_mark(path: Path, mark: bytes) -> bool:
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = file.read(BEGINNING)
+        file.seek(max(len(found), size - END))
+        return not size or (bool(mark) and mark in found + file.read())
+
+
+def page_mark(view: str) -> bytes:
+    """The mark of a page with such a view."""
+    return f'<meta name="generator" content="minigrad {view}">'.encode()
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of ``path`` once it is complete, and vanishes if anything goes wrong."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give a file name in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
+def atomic_write(path: str | Path, mark: bytes) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of ``path`` once it is complete, and vanishes if anything goes wrong.
+
+    What is written should have the mark, see ``output_path``. A link stays one, and what it leads to is replaced; the
+    permissions of an older file stay. Errors of the disk name the path.
+    """
+    with _naming(output_path(path, mark)):
+        real = Path(os.path.realpath(path))
+        remove_leftovers(real.parent)
+        file, name = _part(real.parent)
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                _copy_permissions(real, name)
+                if WINDOWS:
+                    file.close()  # what is open cannot be moved there
+                os.replace(name, real)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        _sync_folder(real.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors of the disk name the file that was asked for, also where a library tells them in its own words."""
+    before = sys.exc_info()[1]
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause not in (None, before) and not (isinstance(cause, OSError) and cause.errno):
+            cause = cause.__context__ if cause is not None else None
+        if not isinstance(cause, OSError) or cause is before:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
+
+
+def _part(folder: Path) -> tuple[IO[bytes], str]:
+    """A new file in the folder, held for as long as it is open, and its name."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=OURS, suffix=PART, dir=folder)
+        file = os.fdopen(descriptor, "wb")
+        if _hold(file) and os.path.exists(name):
+            return file, name
+        file.close()  # taken for a leftover just then
+
+
+def _copy_permissions(old: Path, new: str) -> None:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except BaseException:
+        found = os.stat(old)
+    except FileNotFoundError:
+        os.chmod(new, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        return
+    if hasattr(os, "chown"):
         with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+            os.chown(new, found.st_uid, found.st_gid)
+    os.chmod(new, stat.S_IMODE(found.st_mode))
 
 
 def _umask() -> int:
@@ -59,147 +141,123 @@ def _umask() -> int:
     return mask
 
 
-def save(obj: Any, f: Any) -> None:
-    """Write nested dicts, lists, tuples, strings, numbers, bools, None, arrays and tensors to a file.
+def _sync_folder(folder: Path) -> None:
+    """Let the new name outlive a power cut too, where the system can be asked for it."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
-    ``f`` is a path, or a binary file that is open. The format is NumPy's ``.npz`` whatever the name, but for
-    ``.safetensors``. The file replaces an older one only when it is complete. Raises TypeError, naming the place, for
-    anything else.
+
+def claim(path: str | Path) -> None:
+    """Take the name of a checkpoint for this process, until it ends, however it ends.
+
+    A file beside it, held by the system's lock, says whose it is. Raises FileExistsError where another process has
+    taken the name, OSError where the folder cannot be written to, ValueError for a name that is no text.
     """
-    if str(f).endswith(".safetensors"):
-        return _save_safetensors(obj, f)
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    structure = {"format": _FORMAT, "version": _VERSION, "content": _pack(obj, "", arrays)}
-    text = np.frombuffer(json.dumps(structure).encode("ascii"), dtype=np.uint8)
-    with contextlib.nullcontext(f) if hasattr(f, "write") else atomic_write(f) as file:
-        np.savez(file, allow_pickle=False, **{_STRUCTURE: text}, **arrays)
-
-
-def _save_safetensors(obj: Any, path: str | Path) -> None:
-    if not isinstance(obj, Mapping) or not all(isinstance(v, Tensor | np.ndarray) for v in obj.values()):
-        raise TypeError("a .safetensors file holds a dict of tensors: save(model.state_dict(), path), or use .npz")
-    arrays = {name: np.ascontiguousarray(v._array if isinstance(v, Tensor) else v) for name, v in obj.items()}
-    data = need("safetensors.numpy", extra="safetensors").save(arrays)
-    with atomic_write(path) as file:
-        file.write(data)
-
-
-def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """JSON for the structure; arrays are put aside under their dotted path."""
-    if obj is None or isinstance(obj, bool | str):
-        return obj
-    if isinstance(obj, int) and not isinstance(obj, np.generic):
-        return obj
-    if isinstance(obj, float) and not isinstance(obj, np.generic):
-        return {"float": obj.hex()}
-    if isinstance(obj, Tensor | np.ndarray | np.generic):
-        array = obj._array if isinstance(obj, Tensor) else np.asarray(obj)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"cannot save {path or 'the object'}: an array of {array.dtype}")
-        key = path or "value"
-        while key in arrays or key in (_STRUCTURE, "file"):
-            key += "_"
-        arrays[key] = array
-        return {"tensor" if isinstance(obj, Tensor) else "array": key}
-    if isinstance(obj, dict):
-        wrong = [k for k in obj if type(k) not in (str, int)]
-        if wrong:
-            raise TypeError(f"cannot save {path or 'the object'}: the key {wrong[0]!r} is neither a string nor an int")
-        return {"dict": [[k, _pack(v, f"{path}.{k}".lstrip("."), arrays)] for k, v in obj.items()]}
-    if isinstance(obj, list | tuple):
-        kind = "list" if isinstance(obj, list) else "tuple"
-        return {kind: [_pack(v, f"{path}.{i}".lstrip("."), arrays) for i, v in enumerate(obj)]}
-    hint = ", save its state_dict()" if hasattr(obj, "state_dict") else ""
-    raise TypeError(
-        f"cannot save {path or 'the object'}: {type(obj).__name__} is not plain data, an array or a tensor{hint}"
-    )
-
-
-def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
-    """Read what ``save`` wrote, bit for bit; nothing is unpickled. ``f`` is a path, or a binary file that is open.
-
-    Raises FileNotFoundError, or CheckpointError for a file that is truncated, damaged or of another kind.
-    """
-    if hasattr(f, "read"):
-        return _read(f, getattr(f, "name", "the file"))
-    path = Path(f)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, not a checkpoint")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    with open(path, "rb") as file:
-        if path.suffix == ".safetensors":
-            return _load_safetensors(file.read(), path)
-        return _read(file, path)
-
-
-def _read(file: Any, name: Any) -> Any:
+    path = Path(path)
     try:
-        start = file.tell()
-        if file.read(1) == b"\x80" or _has_pickle(file, start):
-            raise CheckpointError(
-                f"{name} is a pickle of PyTorch's, which could run any code: this engine reads none. Convert it where "
-                "PyTorch is: minigrad.save(minigrad.from_torch(torch.load(path, map_location='cpu')), 'new.npz')"
-            )
-        file.seek(start)
-        with np.load(file, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile) or _STRUCTURE not in stored.files:
-                raise CheckpointError(f"{name} is not a checkpoint of minigrad")
-            structure = json.loads(stored[_STRUCTURE].tobytes())
-            if structure.get("format") != _FORMAT or structure.get("version") != _VERSION:
-                raise CheckpointError(f"{name} has version {structure.get('version')}, this reads version {_VERSION}")
-            return _unpack(structure["content"], stored)
-    except CheckpointError:
-        raise
-    except PermissionError:
-        raise
-    except (Exception, MemoryError) as error:  # whatever a damaged archive makes zipfile, NumPy and json stumble over
-        raise CheckpointError(f"{name} is damaged, truncated or not a checkpoint ({type(error).__name__})") from error
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(path)!r} has bytes that are no text (UTF-8): choose another name") from None
+    real = Path(os.path.realpath(path))
+    name = real.with_name(f"{OURS}{real.name}{LOCK}")
+    if name in _claims:
+        return
+    with _naming(path):
+        real.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(real.parent)
+        while True:
+            file = open(name, "a+b", buffering=0)  # noqa: SIM115 - until this process ends
+            if not _hold(file):
+                raise _Taken(f"{path} is being written by {_owner(file)}: wait for its end, or choose another --out")
+            if os.path.exists(name) and os.path.samestat(os.fstat(file.fileno()), os.stat(name)):
+                break
+            file.close()  # the owner before removed it just then
+        who = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        file.truncate(0)
+        file.write(json.dumps(who).encode())
+    _claims[name] = file
 
 
-def _has_pickle(file: Any, start: int) -> bool:
-    """Whether it is the archive that torch.save makes."""
-    file.seek(start)
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
+class _Taken(FileExistsError):
+    """A name that another process has claimed."""
 
 
-def _load_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
-    reader = need("safetensors.numpy", extra="safetensors")
+def claim_fresh(path: Path, endings: Sequence[str] = ()) -> Path:
+    """Claim the path, or with -2, -3, ... before its ending, whichever is free; so are those with the other endings."""
+    for n in itertools.count(1):
+        candidate = path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")
+        if any(os.path.lexists(candidate.with_suffix(ending)) for ending in (path.suffix, *endings)):
+            continue
+        with contextlib.suppress(_Taken):
+            claim(candidate)
+            return candidate
+    raise AssertionError("the numbers do not end")
+
+
+def _owner(file: IO[bytes]) -> str:
+    """Who says in a lock file that it is theirs."""
     try:
-        return {name: Tensor(array) for name, array in reader.load(data).items()}
-    except Exception as error:
-        raise CheckpointError(f"{path} is damaged or no .safetensors file ({type(error).__name__})") from error
+        file.seek(0)
+        who = json.loads(file.read())
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (ValueError, KeyError, TypeError, OSError):
+        return "another process"
+    finally:
+        file.close()
 
 
-def from_torch(obj: Any) -> Any:
-    """PyTorch's tensors as ours, copied, also inside dicts, lists and tuples (a state dict, a checkpoint).
+def _hold(file: IO[bytes], unsure: bool = True) -> bool:
+    """Whether this process has the file for itself from now on; ``unsure`` where the system has no such locks."""
+    try:
+        if sys.platform == "win32":
+            place = file.tell()
+            file.seek(1 << 30)  # far behind all that is written, which stays readable
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(place)
+        else:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        taken = error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+        return unsure and not taken
+    return True
 
-    PyTorch is not imported: a tensor is what has ``detach``, ``cpu`` and ``numpy``. bfloat16 becomes float32.
-    """
-    if isinstance(obj, Mapping):
-        return {key: from_torch(value) for key, value in obj.items()}
-    if isinstance(obj, list | tuple) and not hasattr(obj, "_fields"):
-        return type(obj)(from_torch(value) for value in obj)
-    if isinstance(obj, Tensor) or not all(hasattr(obj, name) for name in ("detach", "cpu", "numpy", "float")):
-        return obj
-    obj = obj.detach().cpu()
-    return Tensor(np.array((obj.float() if str(obj.dtype) == "torch.bfloat16" else obj).numpy()))
+
+def _remove_held(file: IO[bytes], path: Path) -> None:
+    if WINDOWS:
+        file.close()  # what is open cannot be removed there
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    file.close()
 
 
-def _unpack(content: Any, stored: Any) -> Any:
-    if not isinstance(content, dict):
-        return content
-    ((kind, value),) = content.items()
-    if kind == "float":
-        return float.fromhex(value)
-    if kind == "dict":
-        return {k: _unpack(v, stored) for k, v in value}
-    if kind == "array":
-        return stored[value]
-    if kind == "tensor":
-        return Tensor(stored[value])
-    items = [_unpack(v, stored) for v in value]
-    return tuple(items) if kind == "tuple" else items
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left of their files and claims: what nobody holds."""
+    for ending in (PART, LOCK):
+        for path in folder.glob(f"{OURS}*{ending}"):
+            if path not in _claims:
+                with contextlib.suppress(OSError), open(path, "r+b") as file:
+                    if _hold(file, unsure=False):
+                        _remove_held(file, path)
+
+
+@atexit.register
+def _release() -> None:
+    for name, file in _claims.items():
+        _remove_held(file, name)
+    _claims.clear()
+
+
+def _forget() -> None:
+    """A fork has none of the claims: they would outlive the process that made them."""
+    for file in _claims.values():
+        file.close()
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

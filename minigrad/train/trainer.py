@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import csv
 import io
 import math
+import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -25,19 +25,23 @@ from minigrad.nn.utils import clip_grad_norm_
 from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
 from minigrad.speed.ranks import World
-from minigrad.tools.cli import fresh_path
+from minigrad.speed.workers import WorkerError
 from minigrad.torch.random import get_rng_state, set_rng_state
-from minigrad.train.files import atomic_write, load, save
-
-COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")
-OF_A_SESSION = ("save_every", "sample", "beams")  # settings that the training does not depend on
+from minigrad.train.checkpoints import CheckpointError, save
+from minigrad.train.files import atomic_write
+from minigrad.train.settings import CURVE_MARK
+from minigrad.train.validation import COLUMNS, misfit
 
 
 class TrainingError(RuntimeError):
     """A training run that cannot go on."""
 
 
-class RankError(TrainingError):
+class StepError(TrainingError):
+    """A step that could not be made, and was not begun as far as the run's state is concerned."""
+
+
+class RankError(StepError):
     """A step that one of several ranks could not do; no rank has done it."""
 
 
@@ -51,51 +55,6 @@ class Batches(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def open_run(
-    args: argparse.Namespace, name: str, **defaults: Any
-) -> tuple[dict[str, Any], Path, dict[str, Any] | None]:
-    """What a training script starts from: its settings, the path of its checkpoint, and the checkpoint to go on from.
-
-    ``args`` has ``out`` and ``resume``; the rest are settings. A new run (no checkpoint) goes to ``out``, or to
-    runs/``name``.npz, or -2, -3, ...: nothing is overwritten. A resumed one has the settings it was started with. The
-    settings named in ``defaults`` may be None in ``args``: then they are the default, or what the run had. Raises
-    ValueError for a checkpoint of another script, for a setting that a resumed run cannot change, and for a path that
-    is taken or does not end in .npz.
-    """
-    given = {key: value for key, value in vars(args).items() if key not in ("out", "resume")}
-    checkpoint = None
-    if args.resume:
-        checkpoint = load(args.resume)
-        settings = defaults | (dict(checkpoint.get("settings", ())) if isinstance(checkpoint, dict) else {})
-        if set(settings) != set(given):
-            raise ValueError(f"{args.resume} is not a checkpoint of this script")
-        out = args.resume
-        options = {f"--{key.replace('_', '-')}": key for key in settings}
-        words = {word.partition("=")[0] for word in sys.argv[1:]}
-        others = words - {*options, "--", "--out", "--resume"}
-        begun = tuple(word for word in others if word.startswith("--"))  # --batch is enough for --batch-size
-        for option, key in options.items():
-            typed = option in words or option.startswith(begun)
-            if typed and key not in (*defaults, *OF_A_SESSION) and given[key] != settings[key]:
-                raise ValueError(f"{out} was started with {option} {settings[key]}, and goes on so: leave {option} out")
-    else:
-        settings = given | defaults
-        out = args.out or fresh_path(Path("runs") / f"{name}.npz")
-        if out.exists():
-            raise ValueError(f"{out} exists already: continue it with --resume {out}, or choose another --out")
-    settings |= {key: given[key] for key in defaults if given[key] is not None}
-    if out.suffix != ".npz":
-        raise ValueError(f"{out}: a checkpoint's name must end in .npz")
-    folder = next(folder for folder in out.absolute().parents if folder.exists())  # the rest is made when needed
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:  # better now than after the training
-        raise type(error)(error.errno, error.strerror, str(out)) from None
-    if checkpoint is not None and checkpoint["step"] >= settings["steps"]:
-        print(f"{out} is at step {checkpoint['step']} already: --steps says how far to go")
-    return settings, out, checkpoint
-
-
 class Trainer:
     """Everything that a training run changes, in one place, so that it can be saved and continued exactly.
 
@@ -106,8 +65,9 @@ class Trainer:
     large enough. Shares, and those of ranks, count by their targets: the loss must be the mean over all targets y that
     are not ``ignore_index``, as cross-entropy is.
 
-    With a ``world`` of several ranks (``minigrad.speed.ranks``) each makes a Trainer and calls the same methods: all draw
-    the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the files.
+    With a ``world`` of several ranks (``minigrad.speed.ranks``) each makes a Trainer and calls the same methods: all
+    draw the same batches, compute their share, and end at the same step; the main rank shows the bar and writes the
+    files.
     """
 
     def __init__(
@@ -159,13 +119,19 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the point where ``state_dict`` was taken."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        self.batches.load_state_dict(state["batches"])
-        set_rng_state(state["rng"])
+        """Go to the point where ``state_dict`` was taken. Raises CheckpointError for what is no state of this run."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if problem := misfit(self.state_dict(), state, parameters):
+            raise CheckpointError(f"the checkpoint does not fit this run: {problem}")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            self.batches.load_state_dict(state["batches"])
+            set_rng_state(state["rng"])
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit this run: {type(error).__name__}, {error}") from error
         self.step = state["step"]
         self.history = list(state["history"])
         self.losses = state["losses"].tolist()
@@ -194,14 +160,17 @@ class Trainer:
                 loss.backward()
         except Exception as error:
             if self.world.size == 1:
+                self.go_back(*before)
+                if isinstance(error, WorkerError | MemoryError):
+                    short = "not enough memory: " if isinstance(error, MemoryError) else ""
+                    raise StepError(f"{short}{error}") from error
                 raise
             failure = error  # the other ranks wait in average_gradients
         parameters = list(self.model.parameters())
         notes = value, failure is not None, self.interrupted.is_set()
         value, failed, stop = self.world.average_gradients(parameters, counted(own_y, self.ignore_index), notes)
         if failed:
-            self.batches.load_state_dict(before[0])
-            set_rng_state(before[1])
+            self.go_back(*before)
             texts = self.world.gather(failure and f"{type(failure).__name__}: {failure}")
             rank = next(i for i, text in enumerate(texts) if text)
             raise RankError(
@@ -220,6 +189,11 @@ class Trainer:
         self.losses.append(value)
         self.stopping = bool(stop)
         return value, norm, x.size
+
+    def go_back(self, batches: dict[str, Any], randomness: dict[str, Any]) -> None:
+        """Undo the drawing of a batch whose step could not be made."""
+        self.batches.load_state_dict(batches)
+        set_rng_state(randomness)
 
     def norms(self, grad_norm: float) -> dict[str, tuple[float, float]]:
         """By module path: the norm of its own weights, and of their gradients as they were before clipping."""
@@ -259,13 +233,17 @@ class Trainer:
 
         ``probe()`` is called at every evaluation, and the plain data and arrays it returns (samples, attention weights)
         are kept in the history.
-        The checkpoint is written every ``save_every`` seconds, at the end and on Ctrl-C; the curve (CSV) with it.
+        The checkpoint is written every ``save_every`` seconds, at the end and on Ctrl-C, SIGTERM and SIGHUP (the
+        terminal closes); the curve (CSV) with it. It is also written when a step cannot be made, for a worker is gone,
+        a rank failed or the memory is full: as of the last step that was made; then TrainingError says how to go on.
         With several ranks it is also written after the first step, since a rank that is killed takes the others with
-        it, and when a rank fails (RankError), as of the last step that all did.
+        it.
         A second Ctrl-C stops at once, and leaves the last checkpoint as it is.
         """
         if steps < 0:
             raise ValueError(f"steps must not be negative, got {steps}")
+        numbers = {"steps": steps, "step": self.step, "eval_every": eval_every, "windows": len(windows or ())}
+        self.world.check_alike(self.model, numbers)
         self.model.train()
         started = time.monotonic()
         saved = started if self.world.size == 1 else -math.inf
@@ -280,43 +258,50 @@ class Trainer:
             dynamic_ncols=True,
             file=sys.stderr,
         )
-        with bar, _interrupts(self.interrupted):
+        with _interrupts(self.interrupted), contextlib.closing(_Bar(bar)) as shown:
             val_loss = self.history[-1]["val_loss"] if self.history else math.nan
             smooth = math.nan
             while self.step < steps and not self.stopping:
                 lr = self.optimizer.param_groups[0]["lr"]
                 try:
                     loss, norm, count = self.train_step()
-                except RankError as error:
+                    tokens += count
+                    smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
+                    rate = tokens / max(time.monotonic() - started, 1e-9)
+                    if self.step % eval_every == 0 or self.step == steps or self.step == 1:
+                        val_loss = self.evaluate(windows) if windows else math.nan
+                        row = (self.step, loss, val_loss, lr, norm, round(rate, 1))
+                        self.history.append(
+                            {
+                                **dict(zip(COLUMNS, row, strict=True)),
+                                "norms": self.norms(norm),
+                                "probe": probe() if probe is not None and self.world.main else {},
+                            }
+                        )
+                except (StepError, WorkerError) as error:
+                    self.end_workers()
                     if checkpoint is None:
                         raise
                     self.save(checkpoint, curve)
-                    raise RankError(f"{error}; the {self.step} steps before it are saved in {checkpoint}") from error
-                tokens += count
-                smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
-                rate = tokens / max(time.monotonic() - started, 1e-9)
-                if self.step % eval_every == 0 or self.step == steps or self.step == 1:
-                    val_loss = self.evaluate(windows) if windows else math.nan
-                    row = (self.step, loss, val_loss, lr, norm, round(rate, 1))
-                    self.history.append(
-                        {
-                            **dict(zip(COLUMNS, row, strict=True)),
-                            "norms": self.norms(norm),
-                            "probe": probe() if probe is not None and self.world.main else {},
-                        }
-                    )
-                bar.set_postfix_str(f"loss {smooth:.3f}, val {val_loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
-                bar.update()
+                    raise (RankError if isinstance(error, RankError) else TrainingError)(
+                        f"{error}; the {self.step} steps before it are saved in {checkpoint}: go on with "
+                        f"--resume {checkpoint}"
+                    ) from error
+                shown.show(f"loss {smooth:.3f}, val {val_loss:.3f}, {rate:,.0f} tokens/s")
                 if checkpoint is not None and time.monotonic() - saved > save_every:
                     self.save(checkpoint, curve)
                     saved = time.monotonic()
             finished = self.step >= steps
-        if self.shared is not None:
-            self.shared.close()  # what comes now, sampling say, may have all threads
-        if checkpoint is not None:
-            self.save(checkpoint, curve)
+            self.end_workers()
+            if checkpoint is not None:
+                self.save(checkpoint, curve)
         self.world.barrier()
         return finished
+
+    def end_workers(self) -> None:
+        """Let what comes after the training, sampling say, have all threads."""
+        if self.shared is not None:
+            self.shared.close()
 
     def final_loss(self, windows: list[tuple[Any, Any]]) -> float:
         """The validation loss at this very step: from the history if it is there."""
@@ -338,7 +323,7 @@ class Trainer:
             writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.history)
-            with atomic_write(curve) as file:
+            with atomic_write(curve, CURVE_MARK) as file:
                 file.write(text.getvalue().encode("utf-8"))
 
 
@@ -363,23 +348,54 @@ class _LossOfShare(Module):
         return self.loss_of(self.model, x, y) * count
 
 
+class _Bar:
+    """A progress bar that is left alone once its terminal is gone."""
+
+    def __init__(self, bar: tqdm) -> None:
+        self.bar = bar
+
+    def show(self, text: str) -> None:
+        """One step more, and what to say of it."""
+        try:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update()
+        except OSError:
+            self.bar.disable = True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.bar.close()
+
+
 class _interrupts:
     """Turns the first Ctrl-C into a flag, so that a step is never cut in half; the second one interrupts as usual.
 
-    SIGTERM is taken for Ctrl-C: it is what a batch system sends, and what some MPI launchers make of Ctrl-C.
+    SIGTERM and SIGHUP are taken for Ctrl-C, however often they come: the one is what a batch system sends, and what
+    some MPI launchers make of Ctrl-C; the other comes when the terminal closes (unless nohup has it ignored).
     """
 
     def __init__(self, flag: threading.Event) -> None:
         self.flag = flag
         self.before: dict[int, Any] = {}
+        self.terminals: list[int] = []
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.terminals = [number for number in (1, 2) if os.isatty(number)]
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self.before = {number: signal.signal(number, self.note) for number in numbers}
 
-    def note(self, *_: Any) -> None:
+    def note(self, number: int, *_: Any) -> None:
         self.flag.set()
-        self.__exit__()
+        if number == signal.SIGINT:
+            signal.signal(number, self.before.pop(number, signal.default_int_handler))
+        for terminal in self.terminals:
+            if not os.isatty(terminal):  # it is gone, and what is printed there would be an error
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, terminal)
+                os.close(nowhere)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.train.files import CheckpointError, atomic_write
+from minigrad.train.checkpoints import CheckpointError
+from minigrad.train.files import atomic_write
 
 STATE = {
     "step": 3,
@@ -128,7 +129,7 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch, failure):
 
 
 def test_atomic_write_is_readable_by_others(tmp_path):
-    with atomic_write(tmp_path / "x") as file:
+    with atomic_write(tmp_path / "x", b"") as file:
         file.write(b"1")
     with builtins.open(tmp_path / "y", "wb") as file:
         file.write(b"1")

@@ -16,7 +16,7 @@ import pytest
 from paths import ROOT
 
 import minigrad as mg
-from minigrad.train.trainer import open_run
+from minigrad.train.settings import open_run
 
 SMALL = ["--block-size=16", "--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=4", "--eval-every=5"]
 SMALL += ["--eval-batches=2", "--sample=20"]

@@ -9,10 +9,11 @@ from pathlib import Path
 from minigrad.core.graph import Step, state
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
-from minigrad.look.pages.graph_page import ENDINGS, LEVELS, Graph
+from minigrad.look.pages.graph_page import ENDINGS, LEVELS, MARKS, Graph
 from minigrad.look.recording import trace
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import run_script, script_arguments
+from minigrad.train.files import output_path
 
 
 def main(arguments: Sequence[str]) -> int | None:
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int | None:
     parser.add_argument("--limit", type=positive_int, metavar="N", help="the most boxes to draw")
     parser.add_argument("--pass", type=positive_int, default=1, metavar="N", dest="number", help="which backward pass")
     options, script, rest = script_arguments(parser, arguments)
+    output_path(options.out, MARKS[ENDINGS[options.out.suffix.lower()]], [script])
     recording = trace()
     recorder = recording.recorder
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from minigrad.core.graph import Step, state
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
-from minigrad.look.pages.stepper_page import LIMIT, checked_ending, save_stepper_page
+from minigrad.look.pages.stepper_page import LIMIT, save_stepper_page, stepper_path
 from minigrad.look.recording import Recorder, trace
 from minigrad.look.terminal import Debugger, Quit
 from minigrad.tools.script import run_script, script_arguments
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int | None:
         recording = trace(live=True)
         walker = Debugger(recording.recorder).on_backward
     else:
-        checked_ending(options.html)
+        stepper_path(options.html, script)
         recording = trace(LIMIT, live=True)
         walker = _first_pass(recording.recorder)
     with recording as record:

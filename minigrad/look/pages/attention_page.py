@@ -19,8 +19,9 @@ from minigrad.look.pages.html import page
 from minigrad.nn import Module
 from minigrad.ops import Array
 from minigrad.torch.creation import tensor
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, page_mark
 
+MARK = page_mark("attention")
 LIMIT = 64  # tokens of a sequence that the page shows
 END = "\1"  # ends a text of a pair, in the vocabularies that have it: see minigrad.train.data.pairs
 NAMES = {" ": "␣", "\n": "⏎", "\t": "⇥", "\0": "⟨pad⟩", END: "⟨end⟩", "": "⟨nothing⟩"}
@@ -103,7 +104,7 @@ class Workbench:
 
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
-        with atomic_write(path) as file:
+        with atomic_write(path, MARK) as file:
             file.write(self.html().encode("utf-8", "replace"))
 
     def _repr_html_(self) -> str:

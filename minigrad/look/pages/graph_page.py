@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from minigrad.look.pages.picture import SMALL, Modules, Picture, Record, draw
 from minigrad.look.pages.scalars import SCALARS, draw_scalars
 from minigrad.look.recording import Trace
 from minigrad.nn import Module
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, output_path, page_mark
 
 LEVELS = ("module", "op", "scalar")
 ENDINGS = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".dot": "dot", ".gv": "dot", ".html": "html"}  # -> method
+MARKS = {  # by what a file is known to be such a picture: only that is replaced by another
+    "svg": b"<!-- minigrad graph -->",
+    "png": b"Software\0minigrad graph",
+    "pdf": b"% minigrad graph",
+    "dot": b"digraph minigrad",
+    "html": page_mark("graph"),
+}
 LIMIT = 400  # boxes of ops and modules
 READABLE = 80  # so many boxes are shown at first; of more, the overview
 PAGES = 80  # modules that the page can open
@@ -145,9 +153,11 @@ class Graph:
         path = Path(path)
         if path.suffix.lower() not in ENDINGS:
             raise ValueError(f"{path.name!r} must end in one of {', '.join(ENDINGS)}: the ending says what to write")
-        content = getattr(self, ENDINGS[path.suffix.lower()])()
-        with atomic_write(path) as file:
-            file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
+        kind = ENDINGS[path.suffix.lower()]
+        output_path(path, MARKS[kind])  # before the work
+        content = getattr(self, kind)()
+        with atomic_write(path, MARKS[kind]) as file:
+            file.write(_marked(content if isinstance(content, bytes) else content.encode("utf-8"), kind))
         return path
 
     def __repr__(self) -> str:
@@ -158,6 +168,19 @@ class Graph:
             return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
         except (RuntimeError, ValueError) as error:
             return {"text/plain": f"{self!r}\n{error}"}
+
+
+def _marked(content: bytes, kind: str) -> bytes:
+    """The picture with its mark, in a place that the format has for such words."""
+    if kind == "svg":
+        return content.replace(b"?>\n", b"?>\n" + MARKS[kind] + b"\n", 1)
+    if kind == "pdf":
+        return content + MARKS[kind] + b"\n"
+    if kind == "png":  # as a chunk of text before the last one, which has 12 bytes
+        chunk = b"tEXt" + MARKS[kind]
+        chunk = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        return content[:-12] + chunk + content[-12:]
+    return content
 
 
 def graph(

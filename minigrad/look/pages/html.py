@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minigrad.train.files import page_mark
+
 ASSETS = Path(__file__).parent / "assets"
 
 # No request of any kind can leave the page, whatever text its data holds.
@@ -21,11 +23,12 @@ def page(title: str, view: str, data: Any) -> str:
     """
     styles = _asset("base.css") + _asset(f"{view}.css")
     script = _asset("base.js") + _asset(f"{view}.js")
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{page_mark(view).decode()}
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{html.escape(title)}</title>
@@ -39,6 +42,7 @@ def page(title: str, view: str, data: Any) -> str:
 </body>
 </html>
 """
+    return text.encode("utf-8", "replace").decode()  # halves of characters, which no file can hold
 
 
 def embed(data: Any) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.look.pages.html import page
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, page_mark
 
+MARK = page_mark("run")
 POINTS = 1000  # the most points a curve is drawn with
 
 
@@ -42,7 +43,7 @@ def run_page(
 
 def save_run_page(path: str | Path, *args: Any, **kwargs: Any) -> None:
     """Write ``run_page(...)`` to a file, in one piece."""
-    with atomic_write(path) as file:
+    with atomic_write(path, MARK) as file:
         file.write(run_page(*args, **kwargs).encode("utf-8"))
 
 

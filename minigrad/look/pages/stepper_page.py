@@ -18,8 +18,9 @@ from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Tra
 from minigrad.look.replay import Replay
 from minigrad.look.texts import operand_names
 from minigrad.ops import OPS
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, output_path, page_mark
 
+MARK = page_mark("stepper")
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
@@ -49,18 +50,18 @@ def stepper_page(run: Recorder | Trace, title: str, which: int = 0) -> str:
     return page(title, "stepper", data)
 
 
-def checked_ending(path: str | Path) -> Path:
-    """The path of a page. Raises ValueError where it does not end in .html, before anything is overwritten."""
+def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
+    """The path of a page, if it ends in .html and the page may be written there: see ``files.output_path``."""
     path = Path(path)
     if path.suffix not in (".html", ".htm"):
         raise ValueError(f"{path}: a page's name must end in .html")
-    return path
+    return output_path(path, MARK, inputs)
 
 
 def save_stepper_page(path: str | Path, recorder: Recorder, title: str, which: int = 0) -> str:
     """Write ``stepper_page(...)`` to a file, in one piece; returns what to tell the user."""
-    path = checked_ending(path)
-    with atomic_write(path) as file:
+    path = stepper_path(path)
+    with atomic_write(path, MARK) as file:
         file.write(stepper_page(recorder, title, which).encode("utf-8"))
     steps = len(recorder.trace.passes[which].steps)
     return f"{path}: {steps} steps, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"

@@ -125,7 +125,8 @@ def _downloaded(name: str) -> Path:
         ) from None
     if _sha256(raw) != expected:
         raise DataError(f"{name}: what came from {address} is not the expected file (SHA-256 differs); it was not kept")
-    with atomic_write(path) as file:
+    path.unlink(missing_ok=True)  # the cache is ours: this was no whole copy
+    with atomic_write(path, b"") as file:
         file.write(raw)
     return path
 
