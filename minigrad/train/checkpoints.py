@@ -55,7 +55,7 @@ def save(obj: Any, f: Any) -> None:
 def _save_safetensors(obj: Any, path: str | Path) -> None:
     if not isinstance(obj, Mapping) or not all(isinstance(v, Tensor | np.ndarray) for v in obj.values()):
         raise TypeError("a .safetensors file holds a dict of tensors: save(model.state_dict(), path), or use .npz")
-    arrays = {name: np.ascontiguousarray(v._array if isinstance(v, Tensor) else v) for name, v in obj.items()}
+    arrays = {name: np.asarray(v._array if isinstance(v, Tensor) else v, order="C") for name, v in obj.items()}
     names = {np.dtype(code).str.lstrip("<|="): name for name, code in SAFETENSORS.items() if name != "BF16"}
     header: dict[str, Any] = {"__metadata__": {"made_by": "minigrad", "format": "pt"}}
     end = 0

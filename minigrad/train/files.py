@@ -32,6 +32,7 @@ PART, LOCK = ".part", ".lock"
 OURS = ".minigrad-"  # how the names of both begin
 
 _claims: dict[Path, IO[bytes]] = {}  # lock file -> the file, open, by which this process holds it
+_made: list[Path] = []  # folders for them
 
 
 def output_path(path: str | Path, mark: bytes, inputs: Iterable[str | Path | None] = ()) -> Path:
@@ -168,7 +169,9 @@ def claim(path: str | Path) -> None:
     if name in _claims:
         return
     with _naming(path):
-        real.parent.mkdir(parents=True, exist_ok=True)
+        if not real.parent.exists():
+            _made.append(real.parent)
+            real.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(real.parent)
         while True:
             file = open(name, "a+b", buffering=0)  # noqa: SIM115 - until this process ends
@@ -250,6 +253,9 @@ def _release() -> None:
     for name, file in _claims.items():
         _remove_held(file, name)
     _claims.clear()
+    for folder in _made:
+        with contextlib.suppress(OSError):  # nothing has been written there
+            folder.rmdir()
 
 
 def _forget() -> None:
@@ -257,6 +263,7 @@ def _forget() -> None:
     for file in _claims.values():
         file.close()
     _claims.clear()
+    _made.clear()
 
 
 if hasattr(os, "register_at_fork"):
