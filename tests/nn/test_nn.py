@@ -517,4 +517,4 @@ def test_parameters_as_a_vector():
 @pytest.mark.parametrize("shape, dim", [((3,), -1), ((3, 2), 0), ((2, 5, 4), 1)])
 def test_glu_of_an_odd_size_is_an_error(shape, dim):
     with pytest.raises(ValueError, match=rf"glu halves dim {dim}, whose size must be even, but it is {shape[dim]}"):
-        F.glu(mg.ones(shape), dim)
+        F.glu(minigrad.ones(shape), dim)
