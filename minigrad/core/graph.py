@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.core.op import Array, Backward, Op
 from minigrad.core.written import clock, writes, written_since
+from minigrad.torch.grad_fn import GradFn
 
 F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[Array], "Array | None"]
@@ -27,7 +28,7 @@ class Leaf(Protocol):
         """Add a contribution to the gradient; a shared array is held by others too, so it must be copied to be kept."""
 
 
-class Node:
+class Node(GradFn):
     """One application of an op: how to go back through it, and to whom.
 
     It does not know the tensor it made, so there is no reference cycle: memory goes as soon as the last tensor does.

@@ -3,6 +3,8 @@
 An op is a pure NumPy function ``op(*arrays, **constants) -> (z, backward)``. Positional arguments are differentiable,
 keyword-only arguments are constants. ``backward(dz)`` returns one gradient per positional argument, in order, at the
 shape that broadcasting gave it: the engine sums it back to the input's shape. The docstring starts with the formulas.
+What ``backward`` saves is what it closes over: error texts and pages show it under the names of these variables, so an
+array it needs is a variable of the op, or stands in a tuple or list that is one.
 """
 
 from __future__ import annotations

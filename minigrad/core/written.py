@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,23 @@ def memory_of(array: Array) -> Array:
     return array
 
 
+def saved(backward: Any) -> dict[str, Any]:
+    """What a backward function, and the functions it calls from its op, close over: by the names of the variables."""
+    found: dict[str, Any] = {}
+    functions = [backward]
+    for function in functions:  # grows
+        cells = getattr(function, "__closure__", None) or ()
+        for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
+            if name not in found:
+                found[name] = cell.cell_contents
+                functions += [found[name]] if isinstance(found[name], FunctionType) else []
+    return found
+
+
 def saved_arrays(backward: Any) -> dict[str, Array]:
-    """The arrays that a backward function holds from the forward pass, by the names its op gives them."""
-    closure = getattr(backward, "__closure__", None) or ()
+    """The arrays among these, also those in a tuple or list: ``x``, ``parts[0]``."""
     found: dict[str, Array] = {}
-    for name, cell in zip(backward.__code__.co_freevars if closure else (), closure, strict=True):
-        content = cell.cell_contents
+    for name, content in saved(backward).items():
         if isinstance(content, np.ndarray):
             found[name] = content
         elif isinstance(content, tuple | list):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigrad.core.op import facts
+from minigrad.core.written import saved
 
 
 class _Options:
@@ -122,9 +123,7 @@ def backward_name(node: Any) -> str:
     elif name == "linear" and node.parents[2:] in ((), (None,)):
         camel = "Mm"
     elif name == "getitem" and node.backward is not None:
-        function: Any = node.backward
-        saved = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
-        index = saved["index"].cell_contents
+        index = saved(node.backward)["index"]
         basic = index if isinstance(index, tuple) else (index,)
         kinds = {type(i) for i in basic}
         camel = "Select" if kinds == {int} else "Slice" if kinds <= {int, slice} else "Index"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,32 @@ def test_anomaly_stops_at_the_line():
     with mg.detect_anomaly(), pytest.raises(AnomalyError, match="backward of sqrt"):
         zero.sqrt().sum().backward()
     x.detach().exp()
+
+
+def test_grad_fn_has_the_names_and_the_links_of_pytorch():
+    torch = pytest.importorskip("torch")
+
+    def names(t: Any) -> list[Any]:
+        x, w = t.ones(2, 3), t.ones(3, requires_grad=True)
+        loss = ((x * w)[0] + 1).mean()
+        found, fn = [], loss.grad_fn
+        while fn is not None and hasattr(fn, "next_functions"):
+            found.append((fn.name(), [None if f is None else f.name() for f, _ in fn.next_functions]))
+            fn = next((f for f, number in fn.next_functions if f is not None and number == 0), None)
+        assert fn is None
+        return found
+
+    ours, theirs = names(mg), names(torch)
+    assert [name for name, _ in ours] == [name for name, _ in theirs]
+    assert ours[-2][1] == theirs[-2][1] == [None, "torch::autograd::AccumulateGrad"]
+
+
+def test_the_links_of_grad_fn_end_at_the_leaves():
+    w = mg.ones(3, requires_grad=True)
+    loss = (w * w).sum()
+    ((product, _),) = loss.grad_fn.next_functions
+    left, right = (fn for fn, _ in product.next_functions)
+    assert left.variable is w and left == right and left.next_functions == ()
+    assert "mul" in repr(product) and "(3,)" in repr(product)
+    loss.backward()
+    assert loss.grad_fn.next_functions == () and loss.grad_fn.name() == "SumBackward0"
