@@ -79,6 +79,27 @@ def test_gradients_of_the_weights_are_those_of_the_loss():
     assert all(p.grad is None for p in model.parameters()) and model.training
 
 
+@pytest.mark.parametrize("positions", ["learned", "alibi"])
+def test_gradients_of_fused_weights_lead_to_those_of_the_queries(positions):
+    """dS = A * (dA - sum(A * dA)) and dQ = scale * dS @ K: by hand from the dL/dA shown, against the engine's."""
+    mg.manual_seed(0)
+    model = GPT(GPTConfig(**SIZES, positions=positions)).to(mg.float64)
+    with mg.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * mg.randn(p.shape, dtype=p.dtype))
+    layers = attention_layers(model, [IDS[:, :-1], IDS[:, 1:]])
+    asked = []
+    for block in model.blocks:
+        block.attention.query.register_forward_hook(lambda module, args, out: (asked.append(out), out.retain_grad())[1])
+    model(IDS[:, :-1], IDS[:, 1:])[1].backward()
+    for layer, query in zip(layers, asked, strict=True):
+        expected = query.grad.numpy()[0].reshape(4, 2, 4).swapaxes(0, 1)  # (T, H * D) -> (H, T, D)
+        A, dA = layer.weights, layer.gradient
+        dS = A * (dA - (A * dA).sum(-1, keepdims=True))
+        assert np.abs(expected).max() > 1e-4
+        np.testing.assert_allclose(layer.scale * dS @ layer.key, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["longformer", "performer"])
 def test_efficient_variants_show_what_they_imply_beside_the_exact(method):
     mg.manual_seed(0)

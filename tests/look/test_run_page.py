@@ -50,8 +50,10 @@ def test_the_page_holds_what_the_trainer_kept():
     assert data["baselines"]["uniform"] == 1.6094
 
 
-def test_norms_are_those_before_clipping():
-    free, clipped = trained(1, grad_clip=0), trained(1, grad_clip=1e-3)
+@pytest.mark.parametrize("grad_clip", [1e-3, 0.05, 1e3])
+def test_norms_are_those_before_clipping(grad_clip):
+    """Also where nothing was clipped, the norm being smaller."""
+    free, clipped = trained(1, grad_clip=0), trained(1, grad_clip=grad_clip)
     for path, (weight, gradient) in free.history[0]["norms"].items():
         assert weight > 0 and clipped.history[0]["norms"][path][1] == pytest.approx(gradient, rel=1e-3)
     total = math.hypot(*(gradient for _, gradient in free.history[0]["norms"].values()))

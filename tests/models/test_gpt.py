@@ -174,3 +174,26 @@ def test_choosing_the_next_token():
     np.testing.assert_allclose(shares(top_p=1.0), [0.4, 0.3, 0.2, 0.1], atol=0.03)
     assert shares(top_p=0.01)[0] == 1 and shares(temperature=0)[0] == 1
     np.testing.assert_allclose(shares(temperature=0.5), np.array([16, 9, 4, 1]) / 30, atol=0.03)
+
+
+def test_of_equally_likely_tokens_no_more_are_kept_than_reach_the_mass():
+    """At a tie, a rule by the smallest probability kept would keep all four; exactly p is enough."""
+    logits = mg.zeros(1000, 4)
+    for top_p, count in [(0.25, 1), (0.3, 2), (0.5, 2), (0.6, 3), (0.75, 3), (1.0, 4)]:
+        drawn = choose(logits, top_p=top_p, generator=mg.Generator().manual_seed(1))
+        assert len(set(drawn.numpy().ravel().tolist())) == count, top_p
+
+
+def test_initial_weights():
+    """N(0, 0.02²), the projections that end a branch smaller by the root of the number of branches (GPT-2)."""
+    mg.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=70, block_size=64, n_layer=8, n_head=2, n_embd=64))
+    for name, p in model.named_parameters():
+        values = p.detach().numpy()
+        if name.endswith(("attention.output.weight", "mlp.contract.weight")):
+            assert values.std() == pytest.approx(0.02 / 4, rel=0.05), name
+        elif values.ndim == 2:
+            assert values.std() == pytest.approx(0.02, rel=0.05), name
+        else:
+            assert (values == ("norm" in name and name.endswith("weight"))).all(), name
+        assert abs(values.mean()) < 0.001 or values.ndim == 1, name
