@@ -1,0 +1,203 @@
+"""The trainer in this process: a step by hand, what a run keeps, when it is written, and how it ends and goes on."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.nn import functional as F
+from minigrad.train import trainer as trainer_file
+from minigrad.train.data import RandomBatches, eval_windows
+from minigrad.train.trainer import COLUMNS, Trainer, TrainingError
+
+IDS = np.arange(300) * 7 % 11 % 5
+
+
+def loss_of(model: nn.Module, x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+    return F.cross_entropy(model(x).view(-1, 5), y.view(-1))
+
+
+def make(seed: int = 0, grad_clip: float = 1.0, schedule: bool = True, dropout: float = 0.3, **settings) -> Trainer:
+    mg.manual_seed(seed)
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout(dropout), nn.Linear(4, 5))
+    optimizer = mg.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    falling = mg.optim.lr_scheduler.StepLR(optimizer, 2, 0.5) if schedule else None
+    batches = RandomBatches(IDS, 2, 6, mg.Generator().manual_seed(seed))
+    return Trainer(model, optimizer, falling, batches, loss_of, grad_clip=grad_clip, **settings)
+
+
+def weights(trainer: Trainer) -> list[np.ndarray]:
+    return [p.detach().numpy().copy() for p in trainer.model.parameters()]
+
+
+@pytest.mark.parametrize("grad_clip", [0.0, 0.01, 1e3])
+def test_a_step_by_hand(grad_clip):
+    trainer, other = make(grad_clip=grad_clip), make()
+    for step in range(3):
+        mg.manual_seed(step)
+        x, y = next(other.batches)
+        other.optimizer.zero_grad()
+        wanted = loss_of(other.model, mg.tensor(x), mg.tensor(y))
+        wanted.backward()
+        slopes = np.concatenate([p.grad.numpy().ravel() for p in other.model.parameters()])
+        norm = math.sqrt(float((slopes * slopes).sum()))
+        if grad_clip and norm > grad_clip:
+            for p in other.model.parameters():
+                p.grad *= grad_clip / norm
+        other.optimizer.step()
+        other.schedule.step()
+        mg.manual_seed(step)
+        loss, found, count = trainer.train_step()
+        assert (loss, count, trainer.step) == (pytest.approx(wanted.item(), rel=1e-6), 12, step + 1)
+        assert found == pytest.approx(norm, rel=1e-5) and 0.01 < norm < 1e3
+        assert trainer.optimizer.param_groups[0]["lr"] == [0.5, 0.25, 0.25][step]
+        for a, b in zip(weights(trainer), weights(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-7)
+    assert len(trainer.losses) == 3
+
+
+def test_what_a_run_keeps(tmp_path):
+    trainer, windows = make(), eval_windows(IDS, 2, 6, 4)
+    probed = []
+    assert trainer.fit(
+        7, windows=windows, eval_every=3, quiet=True, checkpoint=tmp_path / "new" / "a.npz", curve=tmp_path / "a.csv",
+        probe=lambda: {"at": probed.append(trainer.step) or trainer.step},
+    )  # fmt: skip
+    assert [row["step"] for row in trainer.history] == probed == [1, 3, 6, 7]
+    assert [row["lr"] for row in trainer.history] == [0.5, 0.25, 0.125, 0.0625]  # those that the steps were made with
+    assert [row["probe"] for row in trainer.history] == [{"at": n} for n in probed]
+    assert [row["loss"] for row in trainer.history] == [trainer.losses[n - 1] for n in probed]
+    assert trainer.history[-1]["norms"].keys() == {"0", "2"} and trainer.history[-1]["tokens_per_second"] > 0
+    trainer.model.eval()
+    by_hand = np.mean([loss_of(trainer.model, mg.tensor(x), mg.tensor(y)).item() for x, y in windows])
+    assert trainer.history[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-6)
+    assert trainer.final_loss([]) == trainer.history[-1]["val_loss"], "it is known already"
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert tuple(rows[0]) == COLUMNS and len(rows) == 5 and rows[2][0] == "3"
+    trainer.train_step()
+    assert trainer.final_loss(windows) == pytest.approx(trainer.evaluate(windows), rel=1e-9) != by_hand
+    assert trainer.final_loss(windows) != trainer.history[-1]["val_loss"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_is_without_dropout_or_graph_and_leaves_the_mode(training):
+    trainer, windows = make(), eval_windows(IDS, 2, 6, 3)
+    trainer.model.train(training)
+    recorded = []
+    trainer.model[2].register_forward_hook(
+        lambda module, args, out: recorded.append((out.requires_grad, module.training))
+    )
+    assert trainer.evaluate(windows) == trainer.evaluate(windows)
+    assert trainer.model.training is training and set(recorded) == {(False, False)}
+
+
+def test_without_windows_there_is_no_validation_loss():
+    trainer = make(schedule=False)
+    assert trainer.fit(2, quiet=True) and all(math.isnan(row["val_loss"]) for row in trainer.history)
+    assert trainer.state_dict()["schedule"] is None
+    assert trainer.fit(2, quiet=True) and trainer.step == 2, "there already"
+    assert trainer.fit(0, quiet=True)
+    with pytest.raises(ValueError, match="steps must not be negative, got -1"):
+        trainer.fit(-1)
+
+
+@pytest.mark.parametrize("schedule", [True, False])
+def test_a_run_goes_on_as_if_it_had_not_stopped(schedule, tmp_path):
+    whole = make(schedule=schedule)
+    whole.fit(9, eval_every=2, quiet=True)
+    first = make(schedule=schedule, extra={"name": "x"})  # seeds anew
+    first.fit(4, eval_every=2, quiet=True, checkpoint=tmp_path / "a.npz")
+    saved = mg.load(tmp_path / "a.npz")
+    assert saved["name"] == "x" and saved["step"] == 4
+    mg.manual_seed(99)
+    second = make(seed=3, schedule=schedule)
+    second.load_state_dict(saved)
+    assert second.step == 4 and second.losses == pytest.approx(first.losses) and second.history == saved["history"]
+    second.fit(9, eval_every=2, quiet=True)
+    for a, b in zip(weights(whole), weights(second), strict=True):
+        assert (a == b).all()
+    assert second.losses == pytest.approx(whole.losses, rel=1e-6)
+    steps = [[row["step"] for row in trainer.history if row["step"] != 4] for trainer in (whole, second)]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(("save_every", "times"), [(2.5, [3, 6, 7]), (0.5, [1, 2, 3, 4, 5, 6, 7, 7]), (60.0, [7])])
+def test_when_the_checkpoint_is_written(save_every, times, tmp_path, monkeypatch):
+    """A clock that goes on by one with every step."""
+    trainer, written = make(), []
+    monkeypatch.setattr(trainer_file.time, "monotonic", lambda: float(trainer.step))
+    monkeypatch.setattr(trainer, "save", lambda path, curve=None: written.append(trainer.step))
+    trainer.fit(7, quiet=True, checkpoint=tmp_path / "a.npz", save_every=save_every)
+    assert written == times
+    trainer.fit(8, quiet=True)
+    assert written == times, "no path, no file"
+
+
+def test_the_rate_counts_tokens_a_second(monkeypatch):
+    trainer = make()
+    monkeypatch.setattr(trainer_file.time, "monotonic", lambda: 10 + trainer.step / 2)
+    trainer.fit(5, eval_every=1, quiet=True)
+    assert [row["tokens_per_second"] for row in trainer.history] == [24.0] * 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_after_the_step_in_hand(number, tmp_path):
+    trainer, before = make(), signal.getsignal(number)
+    trainer.model.register_forward_hook(lambda *_: os.kill(os.getpid(), number) if trainer.step == 2 else None)
+    assert trainer.fit(9, quiet=True, checkpoint=tmp_path / "a.npz") is False
+    assert trainer.step == 3 == mg.load(tmp_path / "a.npz")["step"] and signal.getsignal(number) is before
+    assert trainer.fit(5, quiet=True) is True and trainer.step == 5, "the flag is down again"
+
+
+def test_a_loss_that_is_no_number_changes_nothing(tmp_path):
+    trainer = make()
+    trainer.fit(2, quiet=True, checkpoint=tmp_path / "a.npz")
+    before = weights(trainer)
+    trainer.loss_of = lambda model, x, y: loss_of(model, x, y) * math.inf
+    with pytest.raises(TrainingError, match="the loss is inf at step 3: lower the learning rate"):
+        trainer.fit(4, quiet=True, checkpoint=tmp_path / "a.npz")
+    assert trainer.step == 2 == mg.load(tmp_path / "a.npz")["step"]
+    assert all((a == b).all() for a, b in zip(weights(trainer), before, strict=True))
+
+
+@pytest.mark.parametrize("error", [MemoryError("full"), KeyError("odd")])
+def test_a_step_that_fails_takes_its_batch_back(error, tmp_path):
+    whole = make()
+    whole.fit(4, quiet=True)
+    trainer = make()
+    trainer.fit(2, quiet=True)
+
+    def fails(model, x, y):
+        mg.rand(3)
+        raise error
+
+    trainer.loss_of = fails
+    with pytest.raises((TrainingError, KeyError)) as found:
+        trainer.fit(4, quiet=True, checkpoint=tmp_path / "a.npz")
+    if isinstance(error, MemoryError):
+        assert "not enough memory: full; the 2 steps before it are saved in" in str(found.value)
+        assert mg.load(tmp_path / "a.npz")["step"] == 2
+    else:
+        assert found.value is error
+    trainer.loss_of = loss_of
+    trainer.fit(4, quiet=True)
+    assert trainer.losses == whole.losses, "the same batches and masks as if nothing had happened"
+
+
+def test_norms_of_a_module_without_gradients_are_0():
+    trainer = make(dropout=0.0)
+    trainer.train_step()
+    trainer.model[0].weight.grad = None
+    norms = trainer.norms(0.0)
+    assert norms["0"][1] == 0 and norms["2"][1] > 0
+    assert norms["2"][0] == pytest.approx(
+        math.hypot(*np.concatenate([w.ravel() for w in weights(trainer)[1:]])), rel=1e-5
+    )
