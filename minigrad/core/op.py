@@ -28,6 +28,8 @@ class Facts:
 
     elementwise: bool = False  # each element of z comes from the same element of each input
     view: bool = False  # z may be a view of the input's memory
+    reshapes: bool = False  # z has the numbers of x and no others: axes are split, joined, exchanged or repeated
+    reduces: bool = False  # z has one number for all of x along the axes that it is told
     symbol: str = ""  # how pictures write it: "+"
     grad_fn: str = ""  # how PyTorch prints its node, where that is not the op's own name: "View"
 

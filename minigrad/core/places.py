@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.core.op import Array, Backward, op
 
 
-@op(view=True, grad_fn="View")
+@op(view=True, reshapes=True, grad_fn="View")
 def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x in another shape
     dx = dz in the shape of x
@@ -27,7 +27,7 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     return x.reshape(shape), backward
 
 
-@op(view=True)
+@op(view=True, reshapes=True)
 def transpose(x: Array, *, axis0: int, axis1: int) -> tuple[Array, Backward]:
     """z = x with two axes exchanged
     dx = dz with the same two exchanged

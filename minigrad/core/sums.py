@@ -15,7 +15,7 @@ Axis: TypeAlias = "int | tuple[int, ...] | None"
 Dim: TypeAlias = "int | tuple[int, ...] | list[int] | None"  # PyTorch's name for it
 
 
-@op
+@op(reduces=True)
 def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = sum x
     dx = dz, repeated over the summed axes
@@ -28,7 +28,7 @@ def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
     return x.sum(axis, keepdims=keepdims), backward
 
 
-@op
+@op(reduces=True)
 def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = sum x / n
     dx = dz / n, repeated over the averaged axes

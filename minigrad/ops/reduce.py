@@ -11,7 +11,7 @@ from minigrad.core.op import Array, Backward, op
 from minigrad.core.sums import Axis, count, finite_max, widen
 
 
-@op
+@op(reduces=True)
 def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = max x
     dx = dz * [x = z] / (how many x equal z)
@@ -21,7 +21,7 @@ def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
     return extreme(x, x.max(axis, keepdims=True), axis, keepdims)
 
 
-@op
+@op(reduces=True)
 def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = min x
     dx = dz * [x = z] / (how many x equal z)
@@ -39,7 +39,7 @@ def extreme(x: Array, z: Array, axis: Axis, keepdims: bool) -> tuple[Array, Back
     return (z if keepdims else z.squeeze(axis)), backward
 
 
-@op
+@op(reduces=True)
 def var(x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = sum (x - mean x) ** 2 / (n - correction)
     dx = dz * 2 * (x - mean x) / (n - correction)
@@ -54,7 +54,7 @@ def var(x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = 
     return (centred * centred).sum(axis, keepdims=keepdims) / n, backward
 
 
-@op
+@op(reduces=True)
 def std(x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = sqrt(sum (x - mean x) ** 2 / (n - correction))
     dx = dz * (x - mean x) / (z * (n - correction))
@@ -80,7 +80,7 @@ def _degrees_of_freedom(x: Array, axis: Axis, correction: float) -> float:
     return n - correction
 
 
-@op
+@op(reduces=True)
 def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = product of x
     dx = dz * (product of all the other x)
@@ -101,7 +101,7 @@ def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[
     return z, backward
 
 
-@op
+@op(reduces=True)
 def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = log sum exp(x)
     dx = dz * exp(x - z)

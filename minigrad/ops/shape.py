@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.core.op import Array, Backward, op
 
 
-@op(view=True)
+@op(view=True, reshapes=True)
 def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x with its axes in the order dims
     dx = dz with its axes put back
@@ -28,7 +28,7 @@ def permute(x: Array, *, dims: tuple[int, ...]) -> tuple[Array, Backward]:
     return x.transpose(dims), backward
 
 
-@op(view=True)
+@op(view=True, reshapes=True)
 def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Array, Backward]:
     """z = x without axes of size 1
     dx = dz with them again
@@ -44,7 +44,7 @@ def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Arr
     return x.squeeze(axis), backward
 
 
-@op(view=True)
+@op(view=True, reshapes=True)
 def unsqueeze(x: Array, *, axis: int) -> tuple[Array, Backward]:
     """z = x with a new axis of size 1
     dx = dz without it
@@ -56,7 +56,7 @@ def unsqueeze(x: Array, *, axis: int) -> tuple[Array, Backward]:
     return np.expand_dims(x, axis), backward
 
 
-@op(view=True)
+@op(view=True, reshapes=True)
 def expand(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     """z = x, repeated along its size-1 axes and new ones in front
     dx = dz, summed over them

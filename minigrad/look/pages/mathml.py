@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import inspect
 import re
 from typing import Any, NoReturn
+
+from minigrad.core.op import OPS, facts
+from minigrad.core.op import formulas as op_formulas
 
 Tree = list[Any]  # [tag, child, ...] or [tag, {attributes}, child, ...]; a child is a Tree or a text
 
@@ -12,11 +16,9 @@ _TOKENS = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[^\W\d_][^\Wᵀ]*)"
     r"|(?P<mark>ᵀ|\.\.\.|\*\*|<=|>=|\+=|[-+*/@=<>(),;|\[\]]))"
 )
-_FUNCTIONS = set("exp log sin cos tanh sigmoid softmax erf sign onehot sqrt sum mean max min var P".split())
 _SIGNS = {"-": "\u2212", "<=": "\u2264", ">=": "\u2265"}
 _COMPARE = ("=", "<", ">", "<=", ">=", "+=")
 _SCALARS = {"scale", "n", "N", "\u03c0", "\u03b5"}
-_DIFFERENTIATED = {"query", "key", "value", "bias", "weight", "log"}
 
 
 def formula(line: str, symbols: frozenset[str] = frozenset()) -> Tree:
@@ -123,7 +125,9 @@ class _Parser:
         name, after = self.peek(), self.peek(1)
         if name in self.symbols or _without_d(name) or "_" in name:
             return False
-        if name in _FUNCTIONS:  # "sum of dz", "max x": a function only if it has an operand
+        if self.touches("(", 1):
+            return False
+        if is_function(name):  # "sum of dz", "max x": a function only if it has an operand
             return self.place + 1 < len(self.tokens) and self.word(1)
         if len(name) == 1:
             return name == "a"
@@ -135,8 +139,8 @@ class _Parser:
     def word(self, ahead: int) -> bool:
         """Whether a token to come is a word that cannot be an operand of a function."""
         kind, name, _ = self.tokens[self.place + ahead]
-        known = name in self.symbols or name in _FUNCTIONS or len(name) == 1 or _without_d(name)
-        return kind == "name" and not known and "_" not in name
+        known = name in self.symbols or is_function(name) or len(name) == 1 or _without_d(name)
+        return kind == "name" and not known and "_" not in name and not self.touches("(", ahead + 1)
 
     def comparison(self) -> Tree:
         parts = [self.sum()]
@@ -181,7 +185,7 @@ class _Parser:
 
     def power(self) -> Tree:
         name, kind = self.peek(), self.tokens[self.place][0] if self.place < len(self.tokens) else ""
-        if kind == "name" and name in _FUNCTIONS and not self.touches("(", 1):  # sum exp(x), mean x ** 2
+        if kind == "name" and is_function(name) and not self.touches("(", 1):  # sum exp(x), mean x ** 2
             self.place += 1
             operand = self.sign()
             if name == "sum":
@@ -209,7 +213,7 @@ class _Parser:
             base = ["msqrt", inside]
         elif kind == "name":
             base = _name(text)
-            if (text in _FUNCTIONS or text in self.symbols) and self.touches("("):
+            if self.touches("("):
                 base = ["mrow", base, self.bracketed("(", ")")]
         elif text in ("(", "["):
             self.place -= 1
@@ -240,6 +244,12 @@ class _Parser:
         return ["mrow", ["mo", {"fence": "true"}, left], inside, ["mo", {"fence": "true"}, right]]
 
 
+def is_function(name: str) -> bool:
+    """Whether a name needs no brackets, as in sum x and log s: an op that reduces, or whose formula is its name."""
+    op = OPS.get(name)
+    return op is not None and (facts(op).reduces or op_formulas(op)[0] == f"z = {name}(x)")
+
+
 def _row(parts: list[Tree]) -> Tree:
     return parts[0] if len(parts) == 1 else ["mrow", *parts]
 
@@ -263,8 +273,11 @@ def _unwrapped(tree: Tree) -> Tree:
 
 def _without_d(name: str) -> str:
     """x for dx, query for dquery; nothing for a name that is no gradient's."""
-    rest = name[1:].split("_")[0]
-    return rest if name[0] == "d" and (len(rest) == 1 or rest in _DIFFERENTIATED) else ""
+    rest = name[1:]
+    if name[0] != "d" or not rest:
+        return ""
+    input_of_an_op = any(rest in inspect.signature(op).parameters for op in OPS.values())
+    return rest if len(rest.split("_")[0]) == 1 or input_of_an_op else ""
 
 
 def _name(name: str) -> Tree:

@@ -13,7 +13,6 @@ import numpy as np
 from minigrad.core.op import OPS, Facts, facts
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace
 
-SHAPE_OPS = {"reshape", "permute", "transpose", "squeeze", "unsqueeze", "expand"}  # the same numbers in another order
 SMALL = 40  # a graph of so many ops shows values, gradients and saved arrays
 
 
@@ -334,7 +333,7 @@ class _Drawing:
         closed = next((p for p in chain if p not in self.opened), "")
         around = ["", *(chain[: chain.index(closed)] if closed else chain)]
         self.place[op.id] = closed, around[-1]
-        if not plumbing and not closed and op.op in SHAPE_OPS and op is not self.root:
+        if not plumbing and not closed and facts_of(op.op).reshapes and op is not self.root:
             source = op.inputs[0].get("tensor", -1)
             source = self.through.get(source, source)
             if source in self.made:

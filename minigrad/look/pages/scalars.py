@@ -9,7 +9,6 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.look.pages.picture import (
-    SHAPE_OPS,
     Arrow,
     Box,
     Picture,
@@ -24,7 +23,6 @@ from minigrad.look.pages.picture import (
 from minigrad.look.recording import OpRecord
 
 SCALARS = 200  # the most numbers in a picture
-REDUCTIONS = {"sum", "mean", "max", "min", "prod", "logsumexp", "var", "std"}
 
 
 def draw_scalars(record: Record, limit: int = SCALARS) -> Picture:
@@ -117,7 +115,7 @@ def _tensors(record: Record) -> set[int]:
 
 def _moved(op: OpRecord, shape: tuple[int, ...]) -> list[int] | None:
     """For an op that makes no new numbers: which input number stands at each place of the result."""
-    if op.op not in SHAPE_OPS:
+    if not facts_of(op.op).reshapes:
         return None
     constants = {k: tuple(v) if isinstance(v, list) else v for k, v in op.constants.items()}
     places = np.arange(math.prod(shape)).reshape(shape)
@@ -140,7 +138,7 @@ def _needs(op: OpRecord, shapes: list[tuple[int, ...]], shape: tuple[int, ...], 
     """Per input, the flat indices that number i of the result is made of; all of them where the op is not known."""
     if facts_of(op.op).elementwise:
         return [[int(np.broadcast_to(np.arange(math.prod(s)).reshape(s), shape).flat[i])] for s in shapes]
-    if op.op in REDUCTIONS:
+    if facts_of(op.op).reduces:
         axis = op.constants.get("axis")
         axis = tuple(axis) if isinstance(axis, list) else axis
         kept = np.sum(np.zeros(shapes[0]), axis=axis, keepdims=True)
