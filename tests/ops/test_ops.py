@@ -70,6 +70,7 @@ def test_an_array_of_an_op_that_backward_reads_is_seen():
 
 def test_every_op_has_cases_and_formulas():
     assert {case.op for case in CASES} == set(ops.OPS)
+    assert set(ops.OPS) <= set(ops.__all__)
     assert len(NUMBERS) == len(CASES), "two cases share a name"
     for name, function in ops.OPS.items():
         lines = ops.formulas(function)
