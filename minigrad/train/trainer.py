@@ -351,7 +351,7 @@ class _LossOfShare(Module):
 class _Bar:
     """A progress bar that is left alone once its terminal is gone."""
 
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: tqdm[Any]) -> None:
         self.bar = bar
 
     def show(self, text: str) -> None:
