@@ -1,5 +1,7 @@
 """minigrad: backpropagation and attention from scratch in NumPy, under PyTorch's names."""
 
+from minigrad.tools import start as _start  # noqa: F401, I001 (before any other import)
+
 import sys
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING

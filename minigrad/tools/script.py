@@ -3,12 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import runpy
+import importlib
+import pkgutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
+
+from minigrad.tools.start import PYTHONS
+
+
+@contextmanager
+def started(path: Path, arguments: Sequence[str] = (), main: ModuleType | None = None) -> Iterator[None]:
+    """While it lasts, sys.argv and imports are those of ``python PATH ARGUMENTS``: what is beside the file comes first.
+
+    A file there that is named as a module of Python, such as random.py, is then what the script gets by that name. The
+    package and NumPy go on with Python's own: they are loaded before.
+    """
+    folder = path.resolve().parent
+    own = {file.stem for file in folder.glob("*.py")} & sys.stdlib_module_names - PYTHONS
+    if own:
+        _load_everything()
+    before = sys.argv, sys.path[:], sys.modules.copy()
+    for name in _parts(own):
+        del sys.modules[name]
+    if main is not None:
+        sys.modules["__main__"] = main
+    sys.argv = [str(path), *arguments]
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:], modules = before
+        for name in _parts(own):
+            del sys.modules[name]
+        sys.modules.update({name: modules[name] for name in (*_parts(own, modules), "__main__")})
+
+
+def _parts(names: Set[str], modules: Mapping[str, object] = sys.modules) -> list[str]:
+    """The modules, and the modules of packages, of these names."""
+    return [name for name in modules if name.partition(".")[0] in names]
+
+
+def _load_everything() -> None:
+    """The package as a whole, and what NumPy loads late; without the compiled twins, which take long."""
+    importlib.import_module("numpy.random")
+    for module in pkgutil.walk_packages(importlib.import_module("minigrad").__path__, "minigrad."):
+        if not module.name.startswith(("minigrad.speed.compiled", "minigrad.__main__")):
+            importlib.import_module(module.name)
 
 
 def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
@@ -20,19 +64,17 @@ def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(2, "there is no such script", str(path))
-    before = sys.argv, sys.path[:]
-    sys.argv = [str(path), *arguments]
-    sys.path.insert(0, str(path.resolve().parent))
+    main = ModuleType("__main__")
+    main.__file__ = str(path)
     try:
-        runpy.run_path(str(path), run_name="__main__")
+        with started(path, arguments, main):
+            exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(main))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
     except Exception as error:
         traceback.print_exception(type(error), error, _from(error.__traceback__, str(path)))
         raise SystemExit(1) from None
-    finally:
-        sys.argv, sys.path[:] = before
 
 
 def _from(trace: TracebackType | None, script: str) -> TracebackType | None:

@@ -19,6 +19,7 @@ from minigrad.autograd import Function
 from minigrad.core.tensor import Tensor
 from minigrad.look.gradcheck import examine
 from minigrad.tools.cli import natural_int, positive_int
+from minigrad.tools.script import started
 
 HELP = """NAME is a function of tensors, a Function, or a Module that is made without arguments; it is called with one
 random tensor per --shape. Without --shape, NAME is a function that is called without arguments and returns what to
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     file, colon, name = settings.target.rpartition(":")
     if not colon or not name:
         raise ValueError(f"{settings.target!r} should be FILE:NAME, such as model.py:loss")
-    module = _load(Path(file))
-    with warnings.catch_warnings(record=True) as notes:
+    with started(Path(file)), warnings.catch_warnings(record=True) as notes:
+        module = _load(Path(file))
         warnings.simplefilter("always")
         try:
             func, inputs = _resolve(module, name, settings.shape, settings.seed)
@@ -80,15 +81,13 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _load(path: Path) -> Any:
-    """The file as a module; what stands beside it can be imported, as when it is run."""
+    """The file as a module."""
     name = f"minigrad_check_{path.stem}"  # not its own, which may be that of another module, such as random
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"there is no Python file {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for it
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.argv = [str(path)]
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:
