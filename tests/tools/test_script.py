@@ -14,12 +14,20 @@ import json, random
 import minigrad as mg
 from minigrad import nn
 from minigrad.models.mlp import MLP
-from minigrad.train.files import load
+from minigrad import load
 
 model = nn.Linear(2, 1)
 loss = (model(mg.randn(4, 2)) ** 2).mean() * random.FACTOR
 loss.backward()
 print("a loss", json.WORD, random.__file__, __name__)
+"""
+
+INNER = """
+import other
+try:
+    import beside
+except ImportError as error:
+    print(error)
 """
 
 
