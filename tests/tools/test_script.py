@@ -18,8 +18,8 @@ from minigrad import load
 
 model = nn.Linear(2, 1)
 loss = (model(mg.randn(4, 2)) ** 2).mean() * random.FACTOR
-loss.backward()
 print("a loss", json.WORD, random.__file__, __name__)
+loss.backward()
 """
 
 INNER = """
@@ -62,7 +62,7 @@ def test_files_named_as_pythons_modules_are_the_scripts_own(command, folder):
     done = python("-m", "minigrad", *command.split(), folder=folder)
     assert done.returncode == 0, done.stderr
     if "script" in command:
-        assert f"a loss mine {folder / 'random.py'} __main__" in done.stdout or command.startswith("graph")
+        assert f"a loss mine {folder / 'random.py'} __main__" in done.stdout
     if "out" in command:
         assert [path.stat().st_size > 1000 for path in folder.glob("out.*")] == [True]
 
