@@ -18,6 +18,8 @@ def einsum(*operands: Array, equation: str) -> tuple[Array, Backward]:
     """
     inputs, output = _spell_out(equation, operands)
     z = np.einsum(f"{','.join(inputs)}->{output}", *operands, optimize=True)
+    if len(operands) == 1:
+        z = z.copy()  # NumPy gives a view of it where it can
 
     def backward(dz):
         return tuple(_einsum_gradient(dz, operands, inputs, output, i) for i in range(len(operands)))

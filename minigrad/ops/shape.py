@@ -138,7 +138,7 @@ def flip(x: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, Backward]:
     def backward(dz):
         return (np.flip(dz, axis),)
 
-    return np.flip(x, axis), backward
+    return np.flip(x, axis).copy(), backward  # a view would pass on what is written in place
 
 
 @op

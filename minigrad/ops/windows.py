@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.core.op import Array, Backward, op
 
 
-@op
+@op(view=True)
 def windows(
     x: Array, *, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[Array, Backward]:
