@@ -1,45 +1,17 @@
-"""What GPT, BERT and T5 have in common: attention with three visible projections, positions, a feed-forward network.
+"""What GPT, BERT and T5 have in common: attention with three visible projections, and a feed-forward network.
 
-Which positions and which attention a model uses are words in its config, in ``models/parts.py``.
+What else attention may have (positions, masks, a cache, less work) is in ``models/parts.py``.
 Shapes: B batch, T target time (queries), S source time (keys), C channels, H heads, D = C / H.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.models.parts import Cache, KeysAndValues, TransformerConfig, efficient_attention
+from minigrad.models.parts import Cache, KeysAndValues, TransformerConfig, combined_mask, efficient_attention
 from minigrad.nn import functional as F
-
-
-class Positions(nn.Module):
-    """How the model knows the order of its tokens, by ``config.positions``: each scheme acts in one of three places.
-
-    Added to the input (learned, sinusoidal): the call, (B, T, C) -> (B, T, C). Added to the scores (alibi, relative):
-    ``bias``. Turned into queries and keys (rotary): in ``Attention``.
-    """
-
-    def __init__(self, config: TransformerConfig, bidirectional: bool = True) -> None:
-        super().__init__()
-        self.added: nn.Module | None = None
-        self.scored: nn.Module | None = None
-        if config.positions == "learned":
-            self.added = nn.LearnedPositions(config.block_size, config.n_embd)
-        elif config.positions == "sinusoidal":
-            self.added = nn.SinusoidalPositions(config.n_embd)
-        elif config.positions == "alibi":
-            self.scored = nn.ALiBi(config.n_head)
-        elif config.positions == "relative":
-            self.scored = nn.RelativeBuckets(config.n_head, bidirectional=bidirectional)
-
-    def forward(self, x: mg.Tensor, offset: int = 0) -> mg.Tensor:
-        return x if self.added is None else self.added(x, offset)
-
-    def bias(self, T: int, offset: int = 0) -> mg.Tensor | None:
-        """What is added to the scores of T queries from position offset, and all keys up to the last: (H, T, S)."""
-        return None if self.scored is None else self.scored(T, offset=offset)
 
 
 class Attention(nn.Module):
@@ -53,27 +25,21 @@ class Attention(nn.Module):
         self.heads = config.n_head
         self.causal = causal
         self.dropout = config.dropout
-        self.query = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.key = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.value = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.output = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        C = config.n_embd
+        self.query, self.key, self.value = (nn.Linear(C, C, bias=config.bias) for _ in range(3))
+        self.output = nn.Linear(C, C, bias=config.bias)
         self.output_dropout = nn.Dropout(config.dropout)
-        size = config.n_embd // config.n_head
         rotary = config.positions == "rotary" and not cross  # two sequences have no distance from one another
-        self.rotary = nn.RotaryPositions(size) if rotary else None
+        self.rotary = nn.RotaryPositions(C // config.n_head) if rotary else None
         self.efficient = None if cross else efficient_attention(config, causal)
 
     def forward(
-        self,
-        x: mg.Tensor,
-        memory: KeysAndValues | None = None,
-        padding: mg.Tensor | None = None,
-        bias: mg.Tensor | None = None,
-        cache: Cache | None = None,
+        self, x: mg.Tensor, memory: Any = None, padding: Any = None, bias: Any = None, cache: Cache | None = None
     ) -> mg.Tensor:
-        """padding (B, S): True where a key is to be ignored; bias (H, T, S) is added to the scores.
+        """memory: keys and values (B, H, S, D) of another sequence. padding (B, S): True where a key is to be ignored.
 
-        With a cache, x follows the tokens whose keys and values the cache holds, and is added to it.
+        bias (H, T, S) is added to the scores. With a cache, x follows the tokens whose keys and values the cache holds,
+        and is added to it.
         """
         B, T, C = x.shape
         query = self.split_heads(self.query(x))  # (B, H, T, D)
@@ -89,29 +55,14 @@ class Attention(nn.Module):
         out = out.transpose(1, 2).reshape(B, T, C)  # the heads side by side
         return self.output_dropout(self.output(out))
 
-    def attend(
-        self,
-        query: mg.Tensor,
-        key: mg.Tensor,
-        value: mg.Tensor,
-        padding: mg.Tensor | None,
-        bias: mg.Tensor | None,
-    ) -> mg.Tensor:
+    def attend(self, query: mg.Tensor, key: mg.Tensor, value: mg.Tensor, padding: Any, bias: Any) -> mg.Tensor:
         """softmax(query @ keyᵀ / √D + bias) @ value, over the allowed keys: -> (B, H, T, D)."""
         T, S = query.shape[2], key.shape[2]
-        causal = self.causal and T > 1  # the last token sees all there is
-        plain = T == S and padding is None and bias is None
-        allowed = None
-        if causal and not plain:
-            allowed = mg.ones(T, S, dtype=mg.bool).tril(S - T)  # query t stands at position S - T + t
-        if padding is not None:
-            keep = ~padding.reshape(-1, 1, 1, S)
-            allowed = keep if allowed is None else keep & allowed
-        mask = allowed
-        if bias is not None:
-            mask = bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
+        causal, mask = self.causal and T > 1, None  # the last token sees all there is
+        if padding is not None or bias is not None or (causal and T != S):
+            mask, causal = combined_mask(T, S, causal, padding, bias), False
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal and plain)
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
 
     def keys_and_values(self, x: mg.Tensor) -> KeysAndValues:
         """What the tokens of x (B, S, C) offer: the memory for cross-attention, made once however often it is read."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.models.attention import Attention, FeedForward, Positions, init_weights
-from minigrad.models.parts import TransformerConfig
+from minigrad.models.attention import Attention, FeedForward, init_weights
+from minigrad.models.parts import Positions, TransformerConfig
 from minigrad.nn import functional as F
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.models.attention import Attention, FeedForward, Positions, init_weights
+from minigrad.models.attention import Attention, FeedForward, init_weights
 from minigrad.models.generate import Generates
-from minigrad.models.parts import Cache, TransformerConfig
+from minigrad.models.parts import Cache, Positions, TransformerConfig
 from minigrad.nn import functional as F
 
 
@@ -67,8 +67,11 @@ class GPT(Generates, nn.Module):
         T = ids.shape[1]
         if past + T > self.config.block_size:
             raise ValueError(f"{past + T} tokens do not fit into the context of {self.config.block_size}")
-        x = self.dropout(self.positions(self.token_embedding(ids), past))  # (B, T, C)
-        bias = self.positions.bias(T, past)  # (H, T, S) or None
+        x = self.token_embedding(ids)  # (B, T, C)
+        if self.positions.added is not None:  # the order of the tokens, if it is not in the scores or the queries
+            x = self.positions.added(x, past)
+        bias = None if self.positions.scored is None else self.positions.scored(T, offset=past)  # (H, T, S)
+        x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
             x = block(x, bias, caches[layer] if caches else None)
         logits = self.head(self.norm(x))  # (B, T, V)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import minigrad as mg
@@ -50,6 +51,34 @@ class TransformerConfig:
             )
 
 
+class Positions(nn.Module):
+    """How the model knows the order of its tokens, by ``config.positions``: each scheme acts in one of three places.
+
+    Added to the input (learned, sinusoidal): the call, (B, T, C) -> (B, T, C). Added to the scores (alibi, relative):
+    ``bias``. Turned into queries and keys (rotary): in ``Attention``.
+    """
+
+    def __init__(self, config: TransformerConfig, bidirectional: bool = True) -> None:
+        super().__init__()
+        self.added: nn.Module | None = None
+        self.scored: nn.Module | None = None
+        if config.positions == "learned":
+            self.added = nn.LearnedPositions(config.block_size, config.n_embd)
+        elif config.positions == "sinusoidal":
+            self.added = nn.SinusoidalPositions(config.n_embd)
+        elif config.positions == "alibi":
+            self.scored = nn.ALiBi(config.n_head)
+        elif config.positions == "relative":
+            self.scored = nn.RelativeBuckets(config.n_head, bidirectional=bidirectional)
+
+    def forward(self, x: mg.Tensor, offset: int = 0) -> mg.Tensor:
+        return x if self.added is None else self.added(x, offset)
+
+    def bias(self, T: int, offset: int = 0) -> mg.Tensor | None:
+        """What is added to the scores of T queries from position offset, and all keys up to the last: (H, T, S)."""
+        return None if self.scored is None else self.scored(T, offset=offset)
+
+
 class Cache:
     """The keys and values of all tokens so far, of one layer: written down once, so that no token is computed again."""
 
@@ -91,3 +120,17 @@ def efficient_attention(config: TransformerConfig, causal: bool) -> nn.Module | 
     if config.attention == "performer":
         return nn.PerformerAttention(config.n_embd // config.n_head, config.features)
     return None
+
+
+def combined_mask(T: int, S: int, causal: bool, padding: mg.Tensor | None, bias: mg.Tensor | None) -> mg.Tensor | None:
+    """What keeps the T queries from some of the S keys, and is added to their scores, as one mask for attention.
+
+    padding (B, S) is True where a key is to be ignored; bias is (H, T, S). Query t stands at position S - T + t.
+    """
+    allowed = mg.ones(T, S, dtype=mg.bool).tril(S - T) if causal else None
+    if padding is not None:
+        keep = ~padding.reshape(-1, 1, 1, S)
+        allowed = keep if allowed is None else keep & allowed
+    if bias is None or allowed is None:
+        return allowed if bias is None else bias
+    return bias.masked_fill(~allowed, -math.inf)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.models.attention import Attention, FeedForward, Positions
+from minigrad.models.attention import Attention, FeedForward
 from minigrad.models.generate import check, choose
-from minigrad.models.parts import Cache, KeysAndValues, TransformerConfig
+from minigrad.models.parts import Cache, KeysAndValues, Positions, TransformerConfig
 from minigrad.nn import functional as F
 
 

@@ -33,6 +33,8 @@ def scaled_dot_product_attention(
     zeros. Vaswani et al. 2017, eq. 1.
     """
     check_shapes(query, key, value)
+    if bias is not None and bias.dtype.kind != "f":
+        raise TypeError(f"a mask must be bool or floating, got {bias.dtype}: write mask != 0")
     has_bias = bias is not None
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
 
@@ -50,14 +52,10 @@ def scaled_dot_product_attention(
 
     def backward(dz):
         dvalue = dropped.swapaxes(-1, -2) @ dz
-        ds = dz @ value.swapaxes(-1, -2)  # da, and turned into ds in place
-        if dropout_mask is not None:
-            ds *= dropout_mask
-        ds *= a
-        ds -= a * ds.sum(-1, keepdims=True)
-        dquery = (ds @ key) * factor
-        dkey = ds.swapaxes(-1, -2) @ query
-        dkey *= factor
+        da = dz @ value.swapaxes(-1, -2)
+        da = da if dropout_mask is None else da * dropout_mask
+        ds = a * (da - (da * a).sum(-1, keepdims=True))
+        dquery, dkey = (ds @ key) * factor, (ds.swapaxes(-1, -2) @ query) * factor
         return dquery, dkey, dvalue, ds if has_bias else None
 
     return dropped @ value, backward

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,49 +19,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[Array], "Array | None"]
 
 
-class Leaf(Protocol):
-    """What ends the walk: something with a gradient of its own, such as a parameter."""
-
-    hooks: list[Hook] | None
-
-    def receive(self, dz: Array, shared: bool) -> None:
-        """Add a contribution to the gradient; a shared array is held by others too, so it must be copied to be kept."""
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class Node(GradFn):
     """One application of an op: how to go back through it, and to whom.
 
     It does not know the tensor it made, so there is no reference cycle: memory goes as soon as the last tensor does.
-    ``parents`` has one entry per positional argument of the op: the node that made it, a leaf, or None where no
-    gradient is wanted. ``backward`` is None once the graph has been released. ``scope`` is the dotted path of the
-    module that was running.
     """
 
-    __slots__ = ("__weakref__", "backward", "dtype", "hooks", "op", "order", "parents", "scope", "shape")
-
-    def __init__(
-        self, op: Op, backward: Backward, parents: tuple[Any, ...], shape: tuple[int, ...], dtype: Any, scope: str
-    ) -> None:
-        self.order = next(clock)
-        self.op = op
-        self.backward: Backward | None = backward
-        self.parents = parents
-        self.shape = shape
-        self.dtype = dtype
-        self.scope = scope
-        self.hooks: list[Hook] | None = None
-
-    def __repr__(self) -> str:
-        where = f" in {self.scope}" if self.scope else ""
-        return f"{self.op.__name__}, which made {self.shape} {self.dtype}{where}"
+    op: Op
+    backward: Backward | None  # None once the graph has been released
+    parents: tuple[Any, ...]  # per positional argument: the node that made it, a leaf, or None if no gradient is wanted
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scope: str  # the dotted path of the module that was running
+    hooks: list[Hook] | None = None
+    order: int = field(default_factory=clock.__next__)
 
 
 @dataclass(slots=True, eq=False)  # half the time of a NamedTuple
 class Step:
-    """One step of backward: a node, the gradient of its output, and that of each of its inputs.
-
-    ``grads`` has the shapes of the inputs, and None where no gradient is wanted.
-    """
+    """One step of backward: a node, the gradient of its output, and that of each input (None where none is wanted)."""
 
     node: Node
     dz: Array
@@ -109,10 +86,9 @@ class no_grad:
 
 
 def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient back to the shape its input had before broadcasting.
+    """Sum a gradient back to the shape its input had before broadcasting: over axes added in front or stretched from 1.
 
-    Strict: only axes that broadcasting added in front, or stretched from size 1, are summed. Raises ValueError for
-    any other difference, which can only be a wrong backward.
+    Raises ValueError for any other difference, which can only be a wrong backward.
     """
     if dx.shape == shape:
         return dx
@@ -132,17 +108,16 @@ def backward_steps(
 ) -> Iterator[Step]:
     """Walk back from the roots in reverse topological order, one step per node: the newest node is next.
 
-    The creation number reversed is such an order: whatever used a result was made after it, so a node's gradient is
-    complete when its turn comes. A max-heap of the nodes whose gradient has begun to arrive hands out the newest.
-    ``roots`` are pairs of a node (or leaf) and its gradient. ``receive(leaf, dz, shared)`` takes what arrives at a
-    leaf, by default into its ``.grad``; a shared array is not its own to keep. The graph is released as it is walked
-    unless ``retain_graph``. Raises RuntimeError where it was released before, or where an array that a backward needs
-    has been written to since.
+    Whatever used a result was made after it, so a node's gradient is complete when its turn comes. A max-heap of the
+    nodes whose gradient has begun to arrive hands out the newest. ``roots`` are pairs of a node (or leaf) and its
+    gradient. ``receive(leaf, dz, shared)`` takes what arrives at a leaf, by default into its ``.grad``; a shared array
+    is held by others too: copy it to keep it. The graph is released on the way unless ``retain_graph``. Raises
+    RuntimeError where it was released before, or where an array that a backward needs has been written to since.
     """
     pending: dict[Node, Array] = {}
     summed: set[Node] = set()  # nodes whose pending gradient is a sum made here, free to add to in place
     queue: list[tuple[int, Node]] = []  # heapq hands out the smallest, so the orders are negated
-    hooked: dict[Leaf, Array] = {}  # leaves with hooks wait for their whole gradient
+    hooked: dict[Any, Array] = {}  # leaves with hooks wait for their whole gradient
 
     def arrive(parent: Any, dz: Array, shared: bool) -> None:
         if type(parent) is not Node:
@@ -168,20 +143,13 @@ def backward_steps(
         if node.hooks:
             dz = run_hooks(node.hooks, np.array(dz))  # others may hold the array, and a hook may write to it
         if node.backward is None:
-            raise RuntimeError(
-                f"{node}: backward has been through here already and released the arrays it needs. Pass "
-                "retain_graph=True to the first backward(), or run the forward pass again; to use the value as a "
-                "plain number, detach() it before."
-            )
+            raise node.released()
         if node.order < writes.latest and (late := written_since(node.backward, node.order)):
-            raise RuntimeError(
-                f"{node}: its backward needs {late}, which was changed in place after the forward pass. Change it "
-                "after backward(), or work on a copy: x = x.clone()."
-            )
+            raise node.overwritten(late)
         raw = node.backward(dz)
         parents = node.parents
         if len(raw) != len(parents):
-            check_count(node, raw)
+            node.check_count(raw)
         grads: list[Array | None] = []
         for i, parent in enumerate(parents):
             dx = raw[i]
@@ -209,19 +177,9 @@ def backward_steps(
         receive(leaf, np.asarray(run_hooks(leaf.hooks or [], dz)), True)
 
 
-def check_count(node: Node, raw: tuple[Array | None, ...]) -> None:
-    """Raise RuntimeError unless backward gave a gradient for each input; None for arguments left out may follow."""
-    count = len(node.parents)
-    if len(raw) < count or any(dx is not None for dx in raw[count:]):
-        raise RuntimeError(f"{node}: backward gave {len(raw)} gradients for {count} inputs")
-
-
 def given_twice(dx: Array, raw: tuple[Array | None, ...]) -> bool:
     """Whether backward gave the same array for two inputs."""
-    times = 0
-    for other in raw:  # not count(): arrays are compared element by element
-        times += other is dx
-    return times > 1
+    return [other is dx for other in raw].count(True) > 1
 
 
 def run_hooks(hooks: list[Hook], dz: Array) -> Array:

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from minigrad.core.graph import state
 from minigrad.core.tensor import Tensor
 from minigrad.torch.module import Forward, ModuleMethods, P, R
 
-M = TypeVar("M", bound="Module")
 PARTS = ("_parameters", "_modules", "_buffers")
 
 
 class Parameter(Tensor):
     """A tensor of any shape that is learned: a module that gets one as an attribute lists it in ``parameters()``."""
 
+    _heading = "Parameter containing:\n"  # of its printed form
+
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data._array if isinstance(data, Tensor) else data, requires_grad=requires_grad)
 
     @classmethod
-    def of_shape(cls, *shape: int, dtype: Any = None) -> Parameter:
+    def of_shape(cls, *shape: int, dtype: Any = None, device: Any = None) -> Parameter:
         """To be filled: zeros, of the default dtype unless another is given."""
         return cls(cls._zeros(shape, dtype))
 
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
 
-
-class _Running(threading.local):
+class Running(threading.local):
     """The paths of all modules under the outermost module that is running in this thread, by id."""
 
     paths: dict[int, str] | None = None
 
 
-class _Structure:
-    """A new object each time a module is added to or taken from any other: tells whether cached paths still hold."""
-
-    version = object()
-
-
-_running = _Running()
-
-
-def structure_changed() -> None:
-    """To be called by whatever adds, replaces or removes a submodule."""
-    _Structure.version = object()
+running = Running()
 
 
 class Module(ModuleMethods):
@@ -56,6 +43,7 @@ class Module(ModuleMethods):
     runs ``forward`` and notes where it runs, so that every op in the graph and every error knows its module's path.
     """
 
+    _changes = 0  # how many modules were added to or taken from others so far: paths have changed then
     training: bool
     forward: Callable[..., Any]
     _parameters: dict[str, Parameter | None]
@@ -74,29 +62,27 @@ class Module(ModuleMethods):
         )
 
     def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        paths, before = _running.paths, state.scope
+        paths, before = running.paths, state.scope
         outermost = paths is None
         if paths is None:
-            paths = _running.paths = self._paths_below()
+            paths = running.paths = self._paths_below()
         state.scope = paths.get(id(self)) or type(self).__name__
         try:
             if self._pre_hooks or self._hooks:
-                output: R = self._run_with_hooks(args, kwargs)
-                return output
+                return self._run_with_hooks(args, kwargs)  # type: ignore[no-any-return]
             return self.forward(*args, **kwargs)
         finally:
             state.scope = before
             if outermost:
-                _running.paths = None
+                running.paths = None
 
     def _paths_below(self) -> dict[int, str]:
-        paths: dict[int, str]
-        version, paths = self.__dict__.get("_paths", (None, {}))
-        if version is not _Structure.version:
-            version = _Structure.version
+        version, paths = self.__dict__.get("_paths", (-1, {}))
+        if version != Module._changes:
+            version = Module._changes
             paths = {id(module): path for path, module in self.named_modules()}
             self.__dict__["_paths"] = version, paths
-        return paths
+        return paths  # type: ignore[no-any-return]
 
     # Its parts
 
@@ -112,8 +98,7 @@ class Module(ModuleMethods):
             elif value is None or (kind == "_buffers" and isinstance(value, Tensor)):
                 self._register(kind, name, value)
             else:
-                wanted = {"_parameters": "parameter: assign a Parameter", "_modules": "module: assign a Module"}
-                raise TypeError(f"{name} is a {wanted.get(kind, 'buffer: assign a Tensor')} or None to it")
+                raise self._wrong_part(kind, name)
 
     def __getattr__(self, name: str) -> Any:
         parts = self.__dict__
@@ -123,15 +108,6 @@ class Module(ModuleMethods):
             if name in parts[kind]:
                 return parts[kind][name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-
-    def __delattr__(self, name: str) -> None:
-        for kind in PARTS:
-            if name in self.__dict__[kind]:
-                del self.__dict__[kind][name]
-                self._temporary.discard(name)
-                structure_changed()
-                return
-        object.__delattr__(self, name)
 
     def _register(self, kind: str, name: str, value: Any) -> None:
         """Put a part under a name, in place of whatever had the name."""
@@ -146,7 +122,7 @@ class Module(ModuleMethods):
             self._temporary.discard(name)
         parts[kind][name] = value
         if kind == "_modules":
-            structure_changed()
+            Module._changes += 1
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -179,20 +155,3 @@ class Module(ModuleMethods):
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients, or fill them with zeros."""
-        for parameter in self.parameters():
-            parameter._clear_grad(set_to_none)
-
-    def train(self: M, mode: bool = True) -> M:
-        """Training mode, in which dropout is on."""
-        if not isinstance(mode, bool):
-            raise TypeError(f"train(mode) needs True or False, got {mode!r}")
-        for _, module in self.named_modules():
-            module.__dict__["training"] = mode
-        return self
-
-    def eval(self: M) -> M:
-        """Evaluation mode, in which dropout is off."""
-        return self.train(False)

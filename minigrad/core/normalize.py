@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
@@ -22,7 +20,7 @@ def layer_norm(
     """
     axes, has_bias = last_axes(x, weight, ndim), bias is not None
     n = x - x.mean(axes, keepdims=True)
-    rstd = rsqrt(np.mean(n * n, axes, keepdims=True) + eps)
+    rstd = 1 / np.sqrt(np.mean(n * n, axes, keepdims=True) + eps)
     n *= rstd
     z = n * weight if weight is not None else n.copy()
     if bias is not None:
@@ -44,7 +42,3 @@ def last_axes(x: Array, weight: Array | None, ndim: int) -> tuple[int, ...]:
     if weight is not None and weight.shape != x.shape[x.ndim - ndim :]:
         raise ValueError(f"weight {weight.shape} must have the shape of the last {ndim} axes of x {x.shape}")
     return tuple(range(-ndim, 0))
-
-
-def rsqrt(x: Any) -> Array:
-    return 1 / np.sqrt(x)

@@ -16,8 +16,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-Gradients: TypeAlias = "tuple[Array | None, ...]"
-Backward: TypeAlias = Callable[[Array], Gradients]
+Backward: TypeAlias = "Callable[[Array], tuple[Array | None, ...]]"
 Op: TypeAlias = Callable[..., tuple[Any, Backward]]
 F = TypeVar("F", bound=Op)
 
@@ -36,8 +35,7 @@ class Facts:
 
 OPS: dict[str, Op] = {}
 FACTS: dict[Op, Facts] = {}
-TWINS: dict[str, dict[Op, Op]] = {"tuned": {}, "compiled": {}}  # an op -> a twin: same result in less time or memory
-RUNS: dict[Op, Op] = {}  # an op -> the twin that runs for it; an op that is not here runs itself
+RUNS: dict[Op, Op] = {}  # an op -> what runs in its place (see ``minigrad/speed``); usually nothing is in here
 
 
 @overload
@@ -63,29 +61,6 @@ def facts(function: Op) -> Facts:
     return FACTS.get(function, Facts())
 
 
-def twin(definition: Op, kind: str = "tuned") -> Callable[[Op], Op]:
-    """Enter a twin of an op, to run for it where ``use_twins`` says so."""
-
-    def enter(function: Op) -> Op:
-        TWINS[kind][definition] = function
-        return function
-
-    return enter
-
-
-def use_twins(*kinds: str) -> None:
-    """Let twins of these kinds run, the last kind first; ``use_twins()`` runs every op as it is written."""
-    RUNS.clear()
-    for kind in kinds:
-        RUNS.update(TWINS[kind])
-
-
 def running(definition: Op) -> Op:
     """The function that runs for an op now."""
     return RUNS.get(definition, definition)
-
-
-def formulas(function: Op) -> list[str]:
-    """The formula lines of an op's docstring (all before the first blank line), forward first, then the gradients."""
-    text, _, _ = (function.__doc__ or "").strip().partition("\n\n")
-    return [line.strip() for line in text.splitlines()]

@@ -74,9 +74,8 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> t
     if ids.dtype.kind not in "iu":
         raise TypeError(f"ids must be integers, got {ids.dtype}")
     shape = weight.shape
-    rows = shape[0]
-    if ids.size and (ids.min() < 0 or ids.max() >= rows):
-        raise IndexError(f"ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {rows - 1}")
+    if ids.size and (ids.min() < 0 or ids.max() >= shape[0]):
+        raise IndexError(f"ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {shape[0] - 1}")
 
     def backward(dz):
         dweight = np.zeros(shape, dtype=dz.dtype)

@@ -19,22 +19,15 @@ def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
     """
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         raise ValueError("both operands need at least one dimension; multiply by a number with *")
-    inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
-    if x.shape[-1] != inner:
-        raise ValueError(f"the inner sizes differ: x has {x.shape[-1]} columns, y has {inner} rows")
+    if x.shape[-1] != y.shape[-2:][0]:
+        raise ValueError(f"the inner sizes differ: x has {x.shape[-1]} columns, y has {y.shape[-2:][0]} rows")
 
     def backward(dz):
-        left = x[None, :] if x.ndim == 1 else x
-        right = y[:, None] if y.ndim == 1 else y
-        if y.ndim == 1:
-            dz = dz[..., None]
-        if x.ndim == 1:
-            dz = dz[..., None, :]
-        dx = dz @ right.swapaxes(-1, -2)
-        if right.ndim == 2:  # one weight for the whole batch: one big product instead of many small ones to sum
-            dy = _rows(left).T @ _rows(dz)
-        else:
-            dy = left.swapaxes(-1, -2) @ dz
+        left, right = np.atleast_2d(x), y[:, None] if y.ndim == 1 else y
+        dz = dz[..., None] if y.ndim == 1 else dz
+        dz = dz[..., None, :] if x.ndim == 1 else dz
+        dx = dz @ right.swapaxes(-1, -2)  # and dy: one weight for a whole batch is one big product, not a sum of many
+        dy = _rows(left).T @ _rows(dz) if right.ndim == 2 else left.swapaxes(-1, -2) @ dz
         return dx[..., 0, :] if x.ndim == 1 else dx, dy[..., 0] if y.ndim == 1 else dy
 
     if x.ndim > 2 and y.ndim == 2:

@@ -1,7 +1,4 @@
-"""Ops that sum along axes: sum, mean, the largest, and softmax, which is a choice made soft.
-
-``axis`` is None (all axes), an int or a tuple of ints, negative ones count from the end.
-"""
+"""Ops that sum along axes: sum, mean, and softmax. ``axis`` is None (all), an int or a tuple of ints."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import numpy as np
 from minigrad.core.op import Array, Backward, op
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
-Dim: TypeAlias = "int | tuple[int, ...] | list[int] | None"  # PyTorch's name for it
 
 
 @op(reduces=True)
@@ -34,14 +30,14 @@ def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array,
     dx = dz / n, repeated over the averaged axes
     """
     shape = x.shape
-    n = count(x, axis)
+    total = x.sum(axis, keepdims=keepdims, dtype=np.float32 if x.dtype == np.float16 else None)
+    n = x.size // max(total.size, 1)
 
     def backward(dz):
         return (spread(dz / n, shape, axis, keepdims),)
 
-    if n == 0 or x.dtype.itemsize < 4:  # NumPy warns of the first, and adds up half precision in single
-        return x.mean(axis, keepdims=keepdims), backward
-    return x.sum(axis, keepdims=keepdims) / n, backward
+    with np.errstate(invalid="ignore"):  # 0 / 0: the mean of nothing
+        return (total / n).astype(x.dtype, copy=False), backward
 
 
 @op
@@ -94,10 +90,7 @@ def widen(dz: Array, ndim: int, axis: Axis, keepdims: bool) -> Array:
     """Give a reduced array its reduced axes back, as size 1."""
     if keepdims or ndim == 0:
         return dz
-    if axis is None:
-        return dz.reshape((1,) * ndim)
-    axes = [a % ndim for a in _as_tuple(axis)]
-    return dz[tuple([None if a in axes else slice(None) for a in range(ndim)])]
+    return dz.reshape((1,) * ndim) if axis is None else np.expand_dims(dz, axis)
 
 
 def spread(dz: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
@@ -107,22 +100,3 @@ def spread(dz: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Arr
         z.flags.writeable = False  # all elements are one
         return z
     return np.broadcast_to(widen(dz, len(shape), axis, keepdims), shape)
-
-
-def _as_tuple(axis: int | tuple[int, ...]) -> tuple[int, ...]:
-    return axis if isinstance(axis, tuple) else (axis,)
-
-
-def count(x: Array, axis: Axis) -> int:
-    """How many elements each result is made of."""
-    if axis is None or x.ndim == 0:
-        return x.size
-    count = 1
-    for a in _as_tuple(axis):
-        count *= x.shape[a]
-    return count
-
-
-def axis_of(dim: Dim) -> Axis:
-    """PyTorch takes a list of axes too."""
-    return tuple(dim) if isinstance(dim, list) else dim

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.layers import Linear, attend, split_mask
+from minigrad import ops
+from minigrad.core.layers import Linear
 from minigrad.core.module import Module, Parameter
-from minigrad.core.tensor import Tensor
+from minigrad.core.tensor import Tensor, apply
 from minigrad.nn import functional as F
 from minigrad.nn import init
 from minigrad.nn.tensors import empty, zeros
@@ -122,7 +123,10 @@ class MultiheadAttention(Module):
             mixed = weights @ value  # (B, H, T, D)
             weights = weights.mean(1) if average_attn_weights else weights
         else:
-            mixed = attend(query, key, value, bias, allowed, drop)  # (B, H, T, D)
+            settings = {"mask": allowed}
+            if drop > 0:
+                settings["dropout_mask"] = query._dropout_mask(drop, (batch, self.num_heads, time, source))
+            mixed = apply(ops.scaled_dot_product_attention, query, key, value, bias, **settings)  # (B, H, T, D)
 
         output = self.out_proj(mixed.transpose(1, 2).reshape(batch, time, self.embed_dim))  # (B, T, E)
         if not batched:
@@ -164,9 +168,10 @@ class MultiheadAttention(Module):
         bias: Tensor | None = None
         allowed: Array | None = None
         for mask in masks:
-            added, forbidden = split_mask(mask)
-            if added is not None:
-                bias = added if bias is None else bias + added
-            if forbidden is not None:
-                allowed = ~forbidden if allowed is None else allowed & ~forbidden
+            if mask.dtype == bool:
+                allowed = ~mask._array if allowed is None else allowed & ~mask._array
+            elif mask.dtype.kind == "f":
+                bias = mask if bias is None else bias + mask
+            else:
+                raise TypeError(f"a mask must be bool or floating, got {mask.dtype}: write mask != 0")
         return bias, allowed

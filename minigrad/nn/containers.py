@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minigrad.core.module import Module, Parameter, structure_changed
+from minigrad.core.layers import Numbered
+from minigrad.core.module import Module, Parameter
 from minigrad.core.tensor import Tensor
-from minigrad.torch.lists import Numbered
 
 
 class Sequential(Numbered, Module):
@@ -49,8 +49,7 @@ class ModuleDict(Module):
         self.add_module(name, module)
 
     def __delitem__(self, name: str) -> None:
-        del self._modules[name]
-        structure_changed()
+        delattr(self, name)
 
     def __len__(self) -> int:
         return len(self._modules)

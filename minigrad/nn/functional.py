@@ -1,14 +1,6 @@
 """``minigrad.nn.functional``, usually imported as F: the ops of networks as functions, with PyTorch's signatures."""
 
-from minigrad.core.layers import (
-    cross_entropy,
-    dropout,
-    embedding,
-    gelu,
-    layer_norm,
-    linear,
-    scaled_dot_product_attention,
-)
+from minigrad.core.layers import cross_entropy, scaled_dot_product_attention
 from minigrad.nn.curves import (
     celu,
     elu,
@@ -42,6 +34,7 @@ from minigrad.nn.distances import (
     normalize,
     pairwise_distance,
 )
+from minigrad.nn.everyday import dropout, embedding, gelu, layer_norm, linear
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

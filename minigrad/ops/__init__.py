@@ -2,11 +2,11 @@
 backward pass. Nothing here knows tensors or graphs. ``OPS`` is the table.
 """
 
-from minigrad.core.arithmetic import add, div, dropout, exp, gelu_tanh, log, mul, neg, pow, relu, sub, tanh
+from minigrad.core.arithmetic import add, dropout, exp, gelu_tanh, mul, relu, tanh
 from minigrad.core.attention import scaled_dot_product_attention
 from minigrad.core.loss import cross_entropy
 from minigrad.core.normalize import layer_norm
-from minigrad.core.op import OPS, Array, Backward, Op, facts, formulas, op
+from minigrad.core.op import OPS, Array, Backward, Op, facts, op
 from minigrad.core.places import embedding, getitem, reshape, transpose
 from minigrad.core.products import linear, matmul
 from minigrad.core.sums import log_softmax, mean, softmax, sum
@@ -19,17 +19,23 @@ from minigrad.ops.elementwise import (
     clamp,
     clone,
     cos,
+    div,
     expm1,
+    log,
     log1p,
     masked_fill,
     maximum,
     minimum,
+    neg,
+    pow,
     sin,
     sqrt,
+    sub,
     where,
 )
+from minigrad.ops.formulas import formulas
 from minigrad.ops.linear_attention import causal_linear_attention
-from minigrad.ops.losses import bce_with_logits, l1_loss, mse_loss, nll_loss
+from minigrad.ops.losses import bce_with_logits, l1_loss, mse_loss, nll_loss, soft_cross_entropy
 from minigrad.ops.reduce import cumsum, logsumexp, max, min, prod, std, var
 from minigrad.ops.rms_norm import rms_norm
 from minigrad.ops.scatter import gather, scatter, setitem
@@ -44,6 +50,6 @@ __all__ = [
     "layer_norm", "linear", "log", "log1p", "log_softmax", "logsumexp", "masked_fill", "matmul", "max", "maximum",
     "mean", "min", "minimum", "mse_loss", "mul", "neg", "nll_loss", "op", "pad", "permute", "pow", "prod", "relu",
     "reshape", "rms_norm", "roll", "scaled_dot_product_attention", "scatter", "setitem", "sigmoid", "silu", "sin",
-    "sliding_window_attention", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh", "transpose", "tril",
-    "triu", "unsqueeze", "var", "where", "windows",
+    "sliding_window_attention", "soft_cross_entropy", "softmax", "sqrt", "squeeze", "stack", "std", "sub", "sum",
+    "tanh", "transpose", "tril", "triu", "unsqueeze", "var", "where", "windows",
 ]  # fmt: skip

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from minigrad.core.loss import each_loss, hard_targets, reduced
+from minigrad.core.loss import check_classes, each_loss, one_hot, reduced
 from minigrad.core.op import Array, Backward, op
+from minigrad.core.sums import log_softmax
 from minigrad.ops.activation import logistic
 
 
@@ -21,10 +24,8 @@ def nll_loss(
 
     x: log-probabilities, (C,), (N, C) or (N, C, d1, ...); target: class indices without the class axis.
     """
-    axis = 0 if x.ndim == 1 else 1
-    if x.ndim == 0:
-        raise ValueError("x needs a class axis: (C,) or (N, C, ...)")
-    wanted, _ = hard_targets(x, target, axis, ignore_index)
+    axis = check_classes(x)
+    wanted, _ = one_hot(x, target, axis, ignore_index)
     if weight is not None:
         wanted *= weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
     count = wanted.sum()
@@ -51,7 +52,7 @@ def mse_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Bac
         dx = 2 * difference * each_loss(dz, reduction, difference.size)
         return dx, -dx
 
-    return reduced(difference * difference, reduction), backward
+    return reduced(difference * difference, reduction, difference.size), backward
 
 
 @op
@@ -66,7 +67,7 @@ def l1_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Back
         dx = np.sign(difference) * each_loss(dz, reduction, difference.size)
         return dx, -dx
 
-    return reduced(np.abs(difference), reduction), backward
+    return reduced(np.abs(difference), reduction, difference.size), backward
 
 
 @op(grad_fn="BinaryCrossEntropyWithLogits")
@@ -99,4 +100,33 @@ def bce_with_logits(
         dx = ((1 - target) * s - up * (1 - s)) * each_loss(dz, reduction, x.size)
         return (dx if weight is None else dx * weight,)
 
-    return reduced(losses, reduction), backward
+    return reduced(losses, reduction, losses.size), backward
+
+
+@op(grad_fn="CrossEntropyLoss")
+def soft_cross_entropy(
+    x: Array, target: Array, *, weight: Array | None = None, count: Any = None, reduction: str = "mean"
+) -> tuple[Array, Backward]:
+    """z = mean of -sum w * target * log softmax(x), w a weight for each class
+    dx = dz * (softmax(x) * sum(w * target) - w * target) / N
+    dtarget = -dz * w * log softmax(x) / N
+
+    x: raw scores (C,), (N, C) or (N, C, d1, ...); target: probabilities in the shape of x. N is count, if given, which
+    need not be a whole number: the weights of the targets that count.
+    """
+    axis = check_classes(x)
+    if target.shape != x.shape:
+        raise ValueError(f"target probabilities must have the shape of x, {x.shape}, got {target.shape}")
+    scale = 1 if weight is None else weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+    wanted = target * scale
+    n = max(x.size // max(x.shape[axis], 1), 1) if count is None else count
+    logp, _ = log_softmax(x, axis=axis)
+    losses = -np.where(wanted == 0, 0, wanted * np.where(wanted == 0, 0, logp)).sum(axis)
+
+    def backward(dz):
+        each = each_loss(dz, reduction, n)
+        each = np.expand_dims(each, axis) if reduction == "none" else each
+        dx = (np.exp(logp) * wanted.sum(axis, keepdims=True) - wanted) * each
+        return dx, -(logp * scale) * each
+
+    return reduced(losses, reduction, n), backward

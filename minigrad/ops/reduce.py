@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
-from minigrad.core.sums import Axis, count, finite_max, widen
+from minigrad.core.sums import Axis, finite_max, widen
 
 
 @op(reduces=True)
@@ -128,3 +128,13 @@ def cumsum(x: Array, *, axis: int = 0) -> tuple[Array, Backward]:
         return (np.flip(np.cumsum(line, axis), axis).reshape(dz.shape),)
 
     return np.cumsum(x, axis).reshape(x.shape), backward
+
+
+def count(x: Array, axis: Axis) -> int:
+    """How many elements each result is made of."""
+    if axis is None or x.ndim == 0:
+        return x.size
+    count = 1
+    for a in axis if isinstance(axis, tuple) else (axis,):
+        count *= x.shape[a]
+    return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.core.normalize import last_axes, rsqrt
+from minigrad.core.normalize import last_axes
 from minigrad.core.op import Array, Backward, op
 
 
@@ -19,7 +19,7 @@ def rms_norm(
     The mean runs over the last ndim axes; eps is the dtype's own when None. Zhang and Sennrich 2019.
     """
     axes = last_axes(x, weight, ndim)
-    rrms = rsqrt(np.mean(x * x, axes, keepdims=True) + (float(np.finfo(x.dtype).eps) if eps is None else eps))
+    rrms = 1 / np.sqrt(np.mean(x * x, axes, keepdims=True) + (float(np.finfo(x.dtype).eps) if eps is None else eps))
     n = x * rrms
     z = n * weight if weight is not None else n.copy()
 

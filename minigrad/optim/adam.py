@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops import Array
-from minigrad.ops.blocks import blocks
+from minigrad.optim.blocks import blocks
 from minigrad.optim.optimizer import Optimizer, kept
 
 compiled: Callable[..., bool] | None = None  # one pass in place of the loop in ``update``; set by minigrad.fast

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.ops import Array
-from minigrad.ops.blocks import blocks
+from minigrad.optim.blocks import blocks
 from minigrad.optim.optimizer import Optimizer, kept
 
 

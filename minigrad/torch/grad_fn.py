@@ -21,7 +21,9 @@ class AccumulateGrad:
 
 
 class GradFn:
-    __slots__ = ()
+    """Base of Node, with what errors say of it; a node can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
 
     def name(self) -> str:
         """PyTorch's name for it, such as "MeanBackward0"."""
@@ -34,3 +36,30 @@ class GradFn:
         """
         ends = (p if p is None or isinstance(p, GradFn) else AccumulateGrad(p) for p in self.parents)
         return tuple((end, 0) for end in ends)
+
+    def __str__(self: Any) -> str:
+        where = f" in {self.scope}" if self.scope else ""
+        return f"{self.op.__name__}, which made {self.shape} {self.dtype}{where}"
+
+    __repr__ = __str__
+
+    def released(self: Any) -> RuntimeError:
+        """What to say where a graph has been walked before."""
+        return RuntimeError(
+            f"{self}: backward has been through here already and released the arrays it needs. Pass "
+            "retain_graph=True to the first backward(), or run the forward pass again; to use the value as a "
+            "plain number, detach() it before."
+        )
+
+    def overwritten(self: Any, array: str) -> RuntimeError:
+        """What to say where an array that backward needs is not what it was."""
+        return RuntimeError(
+            f"{self}: its backward needs {array}, which was changed in place after the forward pass. Change it "
+            "after backward(), or work on a copy: x = x.clone()."
+        )
+
+    def check_count(self: Any, raw: Any) -> None:
+        """Raise RuntimeError unless backward gave a gradient for each input; None for arguments left out may follow."""
+        count = len(self.parents)
+        if len(raw) < count or any(dx is not None for dx in raw[count:]):
+            raise RuntimeError(f"{self}: backward gave {len(raw)} gradients for {count} inputs")

@@ -53,6 +53,7 @@ class ModuleMethods:
     _hooks: list[Any]
     parameters: Callable[..., Iterator[Parameter]]
     _members: Callable[..., Iterator[tuple[str, Any]]]
+    shown = ""  # what the printed form shows: "in_features=, bias=", or without = for the value alone
 
     def __getstate__(self: Any) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_paths"}  # ids are not a copy's ids
@@ -75,6 +76,15 @@ class ModuleMethods:
     def register_forward_hook(self: Any, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each forward; what it returns, unless None, is the new output."""
         return _add_hook(self._hooks, hook)
+
+    def __delattr__(self: Any, name: str) -> None:
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if name in self.__dict__[kind]:
+                self._register(kind, name, None)  # so that whoever keeps paths hears of it
+                del self.__dict__[kind][name]
+                self._temporary.discard(name)
+                return
+        object.__delattr__(self, name)
 
     def __dir__(self: Any) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
@@ -242,9 +252,34 @@ class ModuleMethods:
     def compile(self: Any, *_: Any, **__: Any) -> None:
         """Accepted: NumPy runs the module as it is."""
 
+    def zero_grad(self: Any, set_to_none: bool = True) -> None:
+        """Forget all gradients, or fill them with zeros."""
+        for parameter in self.parameters():
+            parameter._clear_grad(set_to_none)
+
+    def train(self: Any, mode: bool = True) -> Any:
+        """Training mode, in which dropout is on."""
+        if not isinstance(mode, bool):
+            raise TypeError(f"train(mode) needs True or False, got {mode!r}")
+        for _, module in self.named_modules():
+            module.__dict__["training"] = mode
+        return self
+
+    def eval(self: Any) -> Any:
+        """Evaluation mode, in which dropout is off."""
+        return self.train(False)
+
     def extra_repr(self: Any) -> str:
-        """What stands between the brackets in the printed form: the settings."""
-        return ""
+        """What stands between the brackets in the printed form: the settings that ``shown`` names."""
+        parts = []
+        for name in filter(None, self.shown.split(", ")):
+            key = name.rstrip("=")
+            value = getattr(self, key)
+            if key in self._parameters:
+                value = value is not None
+            if value is not None:
+                parts.append(f"{name}{value!r}" if name.endswith("=") else f"{value!r}")
+        return ", ".join(parts)
 
     def __repr__(self: Any) -> str:
         return "\n".join(self._lines(set()))
@@ -275,6 +310,11 @@ class ModuleMethods:
             label = f"({first}): " if times == 1 else f"({first}-{last}): {times} x "
             inside += [f"  {label}{lines[0]}", *(f"  {line}" for line in lines[1:])]
         return [f"{head}{note}", *inside, ")"]
+
+    def _wrong_part(self: Any, kind: str, name: str) -> TypeError:
+        wanted = {"_parameters": "parameter: assign a Parameter", "_modules": "module: assign a Module"}
+        what = wanted.get(kind, "buffer: assign a Tensor")
+        return TypeError(f"{name} of {type(self).__name__} is a {what} or None to it")
 
     def _check_name(self: Any, name: str) -> None:
         """Raise KeyError for a name that no part of a module can have."""

@@ -26,11 +26,6 @@ def stopped(func) -> str:
     return str(caught.value)
 
 
-def mean_of_nothing():
-    with pytest.warns(RuntimeWarning, match="empty"):
-        return mg.zeros(0).mean()
-
-
 @pytest.mark.parametrize(
     ("func", "made", "cause"),
     [
@@ -54,7 +49,7 @@ def mean_of_nothing():
         (lambda: mg.tensor([-inf, 0]) * mg.tensor([0.0, 1]), r"mul.* made nan at index \[0\]", "an infinity times 0"),
         (lambda: F.cross_entropy(tensor([1.0, 2]), mg.tensor([-100])), "cross_entropy", "every target is ignore_index"),
         (lambda: F.cross_entropy(mg.tensor([[-inf, 2]]), mg.tensor([0])), "cross_", "the score of a target is -inf"),
-        (mean_of_nothing, "mean", "the mean of no elements"),
+        (lambda: mg.zeros(0).mean(), "mean", "the mean of no elements"),
     ],
 )  # fmt: skip
 def test_forward(func, made, cause):

@@ -9,8 +9,8 @@ import pytest
 import minigrad
 from minigrad import nn, optim
 from minigrad.core.tensor import Tensor
-from minigrad.ops.blocks import BLOCK
 from minigrad.optim import lr_scheduler
+from minigrad.optim.blocks import BLOCK
 from minigrad.optim.optimizer import SMALL
 from minigrad.torch.creation import tensor
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 
-from minigrad.core.op import RUNS, use_twins
+from minigrad.core.op import RUNS
 from minigrad.optim import adam
+from minigrad.speed.twins import use_twins
 
 __all__ = ["disable", "enable", "enabled"]
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core import attention, loss
-from minigrad.core.op import TWINS, Array, Backward, Op
+from minigrad.core.op import Array, Backward, Op
 from minigrad.speed.compiled import kernels
+from minigrad.speed.twins import TWINS
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SMALL = 128 * 128  # up to this many weights per head a head's weights are kept
@@ -125,16 +126,10 @@ def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward] | None:
 
 @compiled(ops.cross_entropy)
 def cross_entropy(
-    x: Array,
-    *,
-    target: Array,
-    weight: Array | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
+    x: Array, *, target: Array, ignore_index: int = -100, reduction: str = "mean"
 ) -> tuple[Array, Backward] | None:
     """z = mean of log sum exp(x) - x[target], for class indices; one number per row is kept for the way back."""
-    if x.dtype not in FLOATS or x.ndim != 2 or not x.size or weight is not None or label_smoothing:
+    if x.dtype not in FLOATS or x.ndim != 2 or not x.size:
         return None
     if target.dtype != np.int64 or target.shape != x.shape[:1] or reduction not in ("mean", "sum", "none"):
         return None

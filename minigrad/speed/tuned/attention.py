@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.core import attention
-from minigrad.core.op import Array, Backward, twin
+from minigrad.core.op import Array, Backward
+from minigrad.speed.twins import twin
 
 FAR = math.exp(60)  # this and 1 / FAR are far from the ends of float32
 SMALL = 128 * 128  # up to this many weights per head the plain op is as fast

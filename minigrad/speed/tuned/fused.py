@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from minigrad.core import arithmetic, loss, normalize, places
-from minigrad.core.op import Array, Backward, twin
+from minigrad.core.op import Array, Backward
 from minigrad.core.sums import finite_max
-from minigrad.ops.blocks import blocks
+from minigrad.optim.blocks import blocks
+from minigrad.speed.twins import twin
 
 
 @twin(arithmetic.gelu_tanh)
@@ -88,32 +89,18 @@ def layer_norm(
 
 @twin(loss.cross_entropy)
 def cross_entropy(
-    x: Array,
-    *,
-    target: Array,
-    weight: Array | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
+    x: Array, *, target: Array, ignore_index: int = -100, reduction: str = "mean"
 ) -> tuple[Array, Backward]:
     """z = mean of log sum exp(x) - x[target]
     dx = dz * (softmax(x) - onehot(target)) / N
     """
     rows_of_scores = x.ndim == 2 and x.size > 0 and x.dtype.itemsize >= 4
-    indices = target.dtype.kind in "iu" and target.shape == x.shape[:1]
-    if rows_of_scores and indices and weight is None and not label_smoothing:
+    if rows_of_scores and target.dtype.kind in "iu" and target.shape == x.shape[:1]:
         keep = target != ignore_index
         wanted = np.where(keep, target, 0)
         if wanted.min() >= 0 and wanted.max() < x.shape[1]:
             return cross_entropy_of_indices(x, wanted, keep, reduction)
-    return loss.cross_entropy(
-        x,
-        target=target,
-        weight=weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        reduction=reduction,
-    )
+    return loss.cross_entropy(x, target=target, ignore_index=ignore_index, reduction=reduction)
 
 
 def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array, reduction: str) -> tuple[Array, Backward]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from minigrad.core import arithmetic
 from minigrad.core.op import Array, Op
-from minigrad.ops import shape
+from minigrad.ops import elementwise, shape
 from minigrad.torch.dtypes import array_from, check_dtype, get_default_dtype, int64, legacy_array, plain, result_type
 from minigrad.torch.indexing import numpy_index
 
@@ -54,6 +53,7 @@ class Base:
 
     if TYPE_CHECKING:
         _array: Array
+        shape: Any
         _node: Node | None
         _grad: Tensor | None
         _requires_grad: bool
@@ -96,10 +96,10 @@ class Base:
         made: Any = x if isinstance(x, Base) else self._made(np.asarray(x))
         return made if made.dtype == dtype else made.to(dtype)
 
-    def _promoted(self: Any, op: Op, other: Any, reflected: bool) -> tuple[Tensor, Tensor]:
+    def _promoted(self: Any, op: Op, other: Any, reflected: bool = False) -> tuple[Tensor, Tensor]:
         """Both operands at the dtype they have together; a quotient is floating."""
         dtype = result_type(self, other)
-        if op is arithmetic.div and dtype.kind != "f":
+        if op is elementwise.div and dtype.kind != "f":
             dtype = get_default_dtype()
         x, y = self._as(self, dtype), self._as(other, dtype)
         return (y, x) if reflected else (x, y)

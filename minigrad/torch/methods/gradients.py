@@ -11,6 +11,7 @@ import numpy as np
 
 from minigrad.core.op import Array
 from minigrad.core.written import note_write
+from minigrad.torch.errors import OpTypeError
 from minigrad.torch.hooks import RemovableHandle
 from minigrad.torch.methods.base import Base, public
 
@@ -104,3 +105,55 @@ class Gradients(Base):
         elif self._grad is not None:
             self._grad._array[...] = 0
             note_write(self._grad._array)
+
+    def _checked_grad(self: Any, value: Any) -> Any:
+        """What ``.grad`` may be set to: None, or a tensor of the same shape."""
+        if value is not None:
+            if not isinstance(value, Base):
+                raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}")
+            if value.shape != self.shape:
+                raise ValueError(f"grad must have the shape of the tensor, {self.shape}, got {value.shape}")
+        return value
+
+    @property
+    def is_leaf(self: Any) -> bool:
+        """Whether no recorded op made it."""
+        return self._node is None
+
+    @property
+    def requires_grad(self: Any) -> bool:
+        return self._requires_grad or self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self: Any, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self: Any, requires_grad: bool = True) -> Tensor:
+        """Make it a leaf that collects a gradient (floating dtypes only), or stop it."""
+        if requires_grad and self.dtype.kind != "f":
+            raise OpTypeError(f"only floating tensors can require a gradient, this one is {self.dtype}: use .float()")
+        if self._node is None:
+            self._requires_grad = bool(requires_grad)
+        elif not requires_grad:
+            raise RuntimeError(f"made by {self._node.op.__name__}: use y = x.detach() to leave the graph")
+        return self
+
+    def cotangent(self: Any, gradient: Any) -> Array:
+        """d loss / d self as an array; of a single number it is 1."""
+        if gradient is None:
+            if self._array.size != 1:
+                raise RuntimeError(
+                    f"backward() without a gradient needs a single number, this has shape {self.shape}: "
+                    "reduce it with .sum() or .mean(), or pass gradient="
+                )
+            return np.ones(self.shape, self.dtype)
+        dz = gradient._array if isinstance(gradient, Base) else np.asarray(gradient)
+        if dz.shape != self.shape:
+            raise ValueError(f"gradient must have the shape of the tensor, {self.shape}, got {dz.shape}")
+        return dz.astype(self.dtype, copy=False)
+
+    def _no_graph(self: Any) -> RuntimeError:
+        return RuntimeError(
+            "backward() on a tensor that no recorded op made: none of its inputs has requires_grad=True, or it was "
+            "computed under no_grad() or detached"
+        )

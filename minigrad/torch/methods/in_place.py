@@ -11,9 +11,9 @@ import numpy as np
 from minigrad import ops
 from minigrad.core.graph import no_grad, state
 from minigrad.core.op import facts
-from minigrad.core.sums import Dim
 from minigrad.core.written import note_write
 from minigrad.tools.random import Generator, rng
+from minigrad.torch.arguments import Dim
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base

@@ -52,6 +52,40 @@ class Numbers(Base):
     def remainder(self: Any, other: Any) -> Tensor:
         return self % other
 
+    def __sub__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.sub, self, other)
+
+    def __truediv__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.div, self, other)
+
+    def __neg__(self: Any) -> Tensor:
+        return self._apply(ops.neg, self)
+
+    @public(in_place=True)
+    def log(self: Any) -> Tensor:
+        return self._apply(ops.log, self._floating())
+
+    def __radd__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.add, other, self)
+
+    def __rsub__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.sub, other, self)
+
+    def __rmul__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.mul, other, self)
+
+    def __rtruediv__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.div, other, self)
+
+    def __rmatmul__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.matmul, other, self)
+
+    def __pow__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.pow, self, other)
+
+    def __rpow__(self: Any, other: Any) -> Tensor:
+        return self._binary(ops.pow, self._like(other), self)
+
     @public(in_place=True)
     def pow(self: Any, exponent: Any) -> Tensor:
         return self**exponent

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from minigrad import ops
+from minigrad.core.graph import state
 from minigrad.core.op import Array
 from minigrad.core.written import memory_of
 from minigrad.torch.dtypes import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 class Out(Base):
     __slots__ = ()
+
+    _heading = ""  # what the printed form begins with
 
     @property
     def device(self: Any) -> Device:
@@ -101,6 +104,12 @@ class Out(Base):
     def is_contiguous(self: Any) -> bool:
         return bool(self._array.flags.c_contiguous)
 
+    def numpy(self: Any, *, force: bool = False) -> Array:
+        """The values as a NumPy array that shares memory. RuntimeError while a gradient is wanted, unless ``force``."""
+        if self.requires_grad and state.grad_enabled and not force:
+            raise RuntimeError("numpy() would leave the graph silently: say .detach().numpy()")
+        return self._array
+
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
         return np.array(array, dtype=dtype) if copy else np.asarray(array, dtype=dtype)
@@ -114,6 +123,12 @@ class Out(Base):
                 return getattr(self, ufunc.__name__)()
         found = getattr(ufunc, method)(*(x.numpy() if isinstance(x, Base) else x for x in inputs), **kwargs)
         return found if "out" in kwargs or isinstance(found, tuple) else self._made(found)
+
+    def item(self: Any) -> Any:
+        """The one number in it, as a Python number."""
+        if self._array.size != 1:
+            raise OpValueError(f"item() needs one element, this has shape {self.shape}: index it, or use tolist()")
+        return self._array.item()
 
     def tolist(self: Any) -> Any:
         return self._array.tolist()
@@ -159,7 +174,7 @@ class Out(Base):
             notes.append(f"grad_fn=<{backward_name(self._node)}>")
         elif self._requires_grad:
             notes.append("requires_grad=True")
-        return with_notes(text, notes, len("tensor("))
+        return self._heading + with_notes(text, notes, len("tensor("))
 
     def __format__(self: Any, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 or (spec and self.numel() == 1) else format(str(self), spec)

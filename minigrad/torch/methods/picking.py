@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.tools.random import Generator, rng
+from minigrad.torch.arguments import probability
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base, dim_of, public
@@ -146,6 +147,7 @@ class Picking(Base):
 
     def _dropout_mask(self: Any, p: float, shape: tuple[int, ...]) -> Any:
         """0 with probability p, else 1 / (1 - p), as an array of this tensor's dtype."""
+        probability(p)
         mask = (rng().random(shape, dtype=np.float32) >= p).astype(self.dtype)
         if p < 1:
             mask *= 1 / (1 - p)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from minigrad import ops
+from minigrad.core.loss import check_classes, one_hot
 from minigrad.core.op import Array, Op
-from minigrad.core.sums import Dim, axis_of
+from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base, public
@@ -289,6 +290,27 @@ class Reductions(Base):
     def isin(self: Any, test_elements: Any) -> Tensor:
         """Whether each element is one of those."""
         return self._made(np.isin(self._array, plain(test_elements)))
+
+    @public
+    def log_softmax(self: Any, dim: int, dtype: Any = None) -> Tensor:
+        return self._apply(ops.log_softmax, self._floating(dtype), axis=dim)
+
+    def _soft_cross_entropy(
+        self: Any, target: Tensor, weight: Tensor | None, ignore_index: int, label_smoothing: float, reduction: str
+    ) -> Tensor:
+        """Cross-entropy whose targets are, or become, probabilities: label smoothing, weights for the classes."""
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+        scale = None if weight is None else weight._array
+        axis, count, keep = check_classes(self._array), None, None
+        if target._array.dtype.kind != "f":  # class indices: one-hot rows, zeros for those that do not count
+            wanted, keep = one_hot(self._array, target._array, axis, ignore_index)
+            per_class = wanted if scale is None else wanted * scale.reshape((-1,) + (1,) * (wanted.ndim - axis - 1))
+            target, count, keep = self._made(wanted), per_class.sum(), np.expand_dims(keep, axis)
+        if label_smoothing:
+            target = target * (1 - label_smoothing) + label_smoothing / max(self.shape[axis], 1)
+            target = target if keep is None else target.where(self._made(keep), 0.0)
+        return self._apply(ops.soft_cross_entropy, self, target, weight=scale, count=count, reduction=reduction)
 
 
 def _order(x: Array, dim: int, descending: bool) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core.places import ints
-from minigrad.core.sums import Dim, axis_of
+from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base, dim_of, public

@@ -1,4 +1,4 @@
-"""``ModuleList`` and ``Sequential`` as lists: indexing, slices, appending, inserting."""
+"""What layers of the core offer beyond running: lists of modules as lists, tables from given vectors."""
 
 from __future__ import annotations
 
@@ -68,3 +68,14 @@ class Numbered:
 
     def __iadd__(self: Any, modules: Iterable[Module]) -> Any:
         return self.extend(modules)
+
+
+class EmbeddingMethods:
+    """Base of Embedding."""
+
+    @classmethod
+    def from_pretrained(cls: Any, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Any:
+        """A table with these vectors (V, C), which stay as they are if freeze."""
+        table = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
+        table.weight = type(table.weight)(embeddings, requires_grad=not freeze)
+        return table
