@@ -8,7 +8,6 @@ from minigrad.core.module import Module, Parameter
 from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn.tensors import ones, zeros
-from minigrad.torch.creation import tensor
 
 
 class _Affine(Module):
@@ -42,7 +41,7 @@ class _BatchNorm(_Affine):
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if tracked else None)
         self.register_buffer("running_var", ones(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor(0) if tracked else None)
+        self.register_buffer("num_batches_tracked", zeros(dtype="int64") if tracked else None)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self.axes or input.shape[1] != self.num_features:

@@ -8,11 +8,11 @@ from typing import Any
 from minigrad.core.graph import state
 from minigrad.core.module import Module
 from minigrad.core.tensor import Tensor
+from minigrad.nn.tensors import cat, stack
 from minigrad.speed.nested import rebuilt, tensors_in
 from minigrad.speed.replicas import Team
 from minigrad.speed.threads import cores
 from minigrad.speed.workers import possible
-from minigrad.torch.joining import cat, stack
 
 WORTH = 1.5e7  # weights times rows of a share, at least: some 2 ms of a core, or talking costs more than is gained
 

@@ -22,7 +22,6 @@ from minigrad.nn import Module
 from minigrad.speed.threads import chosen_by_user, cores, set_num_threads
 from minigrad.tools.extras import need
 from minigrad.tools.random import default_generator
-from minigrad.torch.random import initial_seed
 
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")  # an MPI launcher sets one of them
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -139,7 +138,7 @@ class World:
         The main rank goes on in the stream it is in.
         """
         if not self.main:
-            default_generator.numpy = np.random.default_rng([abs(initial_seed()), step, self.rank])
+            default_generator.numpy = np.random.default_rng([abs(default_generator.initial_seed()), step, self.rank])
 
     def __enter__(self) -> World:
         if self.size > 1:

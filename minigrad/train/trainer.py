@@ -26,7 +26,7 @@ from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
 from minigrad.speed.ranks import World
 from minigrad.speed.workers import WorkerError
-from minigrad.torch.random import get_rng_state, set_rng_state
+from minigrad.tools.random import default_generator
 from minigrad.train.checkpoints import CheckpointError, save
 from minigrad.train.files import atomic_write
 from minigrad.train.settings import CURVE_MARK
@@ -113,7 +113,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "batches": self.batches.state_dict(),
-            "rng": get_rng_state(),
+            "rng": default_generator.get_state(),
             "history": self.history,
             "losses": np.array(self.losses, dtype=np.float32),
         }
@@ -129,7 +129,7 @@ class Trainer:
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"])
             self.batches.load_state_dict(state["batches"])
-            set_rng_state(state["rng"])
+            default_generator.set_state(state["rng"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit this run: {type(error).__name__}, {error}") from error
         self.step = state["step"]
@@ -146,7 +146,7 @@ class Trainer:
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
-        before = self.batches.state_dict(), get_rng_state()
+        before = self.batches.state_dict(), default_generator.get_state()
         x, y = next(self.batches)
         own_x, own_y = self.world.shard(x, y)
         self.world.own_randomness(self.step)
@@ -193,7 +193,7 @@ class Trainer:
     def go_back(self, batches: dict[str, Any], randomness: dict[str, Any]) -> None:
         """Undo the drawing of a batch whose step could not be made."""
         self.batches.load_state_dict(batches)
-        set_rng_state(randomness)
+        default_generator.set_state(randomness)
 
     def norms(self, grad_norm: float) -> dict[str, tuple[float, float]]:
         """By module path: the norm of its own weights, and of their gradients as they were before clipping."""

@@ -18,7 +18,6 @@ from minigrad.look.pages.heads import AttentionLayer, attention_layers
 from minigrad.look.pages.html import page
 from minigrad.nn import Module
 from minigrad.ops import Array
-from minigrad.torch.creation import tensor
 from minigrad.train.files import atomic_write, page_mark
 
 MARK = page_mark("attention")
@@ -273,7 +272,7 @@ def _inputs(model: Module, text: Any, tokenizer: Any) -> tuple[tuple[Any, ...], 
     parts = tuple(text) if several else (text,)
     if any(isinstance(part, str) for part in parts):
         parts = _encoded(parts, tokenizer)
-    inputs = tuple(tensor(part) if isinstance(part, np.ndarray | list) else part for part in parts)
+    inputs = tuple(Tensor(np.array(part)) if isinstance(part, np.ndarray | list) else part for part in parts)
     ids = [part for part in inputs if isinstance(part, Tensor) and part.dtype.kind in "iu" and part.ndim in (1, 2)]
     if not ids:
         return inputs, []
