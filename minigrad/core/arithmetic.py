@@ -99,8 +99,6 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
 def dropout(x: Array, *, mask: Array) -> tuple[Array, Backward]:
     """z = x * mask, mask = 0 with probability p, else 1 / (1 - p)
     dx = dz * mask
-
-    Srivastava et al. 2014, scaled at training time.
     """
 
     def backward(dz):

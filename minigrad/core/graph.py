@@ -156,7 +156,9 @@ def backward_steps(
             if parent is None or dx is None:
                 grads.append(None)
                 continue
-            shared = type(parent) is not Node and (dx is dz or dx.base is not None or given_twice(dx, raw))
+            shared = type(parent) is not Node and (
+                dx is dz or dx.base is not None or [d is dx for d in raw].count(True) > 1
+            )
             if dx.shape != parent.shape:
                 try:
                     dx, shared = unbroadcast(dx, parent.shape), False
@@ -175,11 +177,6 @@ def backward_steps(
         yield step
     for leaf, dz in hooked.items():
         receive(leaf, np.asarray(run_hooks(leaf.hooks or [], dz)), True)
-
-
-def given_twice(dx: Array, raw: tuple[Array | None, ...]) -> bool:
-    """Whether backward gave the same array for two inputs."""
-    return [other is dx for other in raw].count(True) > 1
 
 
 def run_hooks(hooks: list[Hook], dz: Array) -> Array:

@@ -21,11 +21,6 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data._array if isinstance(data, Tensor) else data, requires_grad=requires_grad)
 
-    @classmethod
-    def of_shape(cls, *shape: int, dtype: Any = None, device: Any = None) -> Parameter:
-        """To be filled: zeros, of the default dtype unless another is given."""
-        return cls(cls._zeros(shape, dtype))
-
 
 class Running(threading.local):
     """The paths of all modules under the outermost module that is running in this thread, by id."""

@@ -144,8 +144,6 @@ class Tensor(Methods):
         dz = np.ones(self.shape, self.dtype) if single else self.cotangent(gradient)
         return backward_steps([(self._node or self, dz)], retain_graph=retain_graph)
 
-    # Arithmetic
-
     def __add__(self, other: Any) -> Tensor:
         return binary(arithmetic.add, self, other)
 
@@ -164,8 +162,6 @@ class Tensor(Methods):
     def relu(self) -> Tensor:
         return apply(arithmetic.relu, self)
 
-    # Sums
-
     def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         return apply(sums.sum, self._summed(dtype), axis=axis_of(dim), keepdims=keepdim)
 
@@ -177,8 +173,6 @@ class Tensor(Methods):
 
     def softmax(self, dim: int, dtype: Any = None) -> Tensor:
         return apply(sums.softmax, self._floating(dtype), axis=dim)
-
-    # Places
 
     def reshape(self, *shape: Any) -> Tensor:
         return apply(places.reshape, self, shape=places.ints(shape))

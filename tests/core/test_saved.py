@@ -10,8 +10,9 @@ import pytest
 from cases import CASES, Case
 
 import minigrad as mg
-from minigrad.core.op import OPS, TWINS
+from minigrad.core.op import OPS
 from minigrad.core.written import saved_arrays
+from minigrad.speed.twins import TWINS
 
 COMPOSED = {"sliding_window_attention"}  # holds the backwards of another op, with arrays of their own
 

@@ -67,6 +67,11 @@ class Base:
 
     _array_from = staticmethod(legacy_array)
 
+    @classmethod
+    def of_shape(cls: Any, *shape: int, dtype: Any = None, device: Any = None) -> Any:
+        """To be filled: zeros, of the default dtype unless another is given."""
+        return cls(cls._zeros(shape, dtype))
+
     @staticmethod
     def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
         return np.zeros(shape, dtype=get_default_dtype() if dtype is None else check_dtype(dtype))
