@@ -30,6 +30,8 @@ class DataParallel(Module):
     call starts them anew. What ``forward`` and hooks change, such as running means, is changed by the first share
     only. While someone watches each op (the stepper, recorded graphs, anomaly mode) the module runs as it is.
 
+    Only one thread at a time can use it: the first one, until it ends or ``close()`` is called.
+
     Until ``close()`` a matrix product takes one thread, unless the environment says how many (OMP_NUM_THREADS).
     """
 

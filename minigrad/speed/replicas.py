@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -58,12 +59,15 @@ class Team:
         self.gradients: dict[Worker, list[Array]] = {}  # of the parameters, in memory that a worker writes to
         self.count = 0  # calls so far
         self.forgotten: list[int] = []  # calls whose graph nobody holds any more
+        self.user: threading.Thread | None = None  # the one that may talk to the workers
+        self.deciding = threading.Lock()
         weakref.finalize(self, _end, self.workers)
 
     def start(
         self, module: Module, shares: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
     ) -> list[Callable[[], Any]]:
         """Give each share, (args, kwargs), to a replica; calling what is returned waits for its output."""
+        self.check_thread()
         tensors = self.bring_up_to_date(module, len(shares))
         parameters = [t for t in tensors if t.requires_grad]
         stream = default_generator.numpy.bit_generator.state["state"]["state"] % 2**64
@@ -75,6 +79,18 @@ class Team:
             call.answer = worker.send(("forward", call.number, modes, packed((args, kwargs))))
             started.append((call, apply(replica, *parameters, *inputs, call=call)))
         return [functools.partial(call.output, ticket) for call, ticket in started]
+
+    def check_thread(self) -> None:
+        """Raise RuntimeError in a second thread: the answers to one would be taken for those to the other."""
+        here = threading.current_thread()
+        with self.deciding:
+            if self.user is None or not self.user.is_alive():
+                self.user = here
+            if self.user is not here:
+                raise RuntimeError(
+                    f"this DataParallel is used by the thread {self.user.name!r}, and cannot be by {here.name!r} too: "
+                    "make one for each thread, or close() it when a thread is done with it"
+                )
 
     def bring_up_to_date(self, module: Module, count: int) -> list[Tensor]:
         """Let at least so many replicas be like the module is now; returns its weights and buffers."""
@@ -113,7 +129,9 @@ class Team:
     def restart(self, count: int, structure: Structure, tensors: list[Tensor]) -> None:
         """Fork at least so many workers anew, from the module as it is now."""
         count = max(count, len(self.workers))
+        user = self.user
         self.close()
+        self.user = user
         weights = SharedMemory()
         self.weights = weights.views(weights.write([t._array for t in tensors]))
         self.structure = structure
@@ -131,6 +149,7 @@ class Team:
 
     def close(self) -> None:
         """End the workers."""
+        self.user = None
         _end(self.workers)
         self.walking.clear()
         self.gradients.clear()
@@ -176,6 +195,7 @@ class Call:
 
     def walk_back(self, index: int, dz: Array) -> None:
         """Send the replica back from one of its outputs, without waiting. One walk at a time, for a worker."""
+        self.team.check_thread()
         walking = self.team.walking
         if index in self.walked:  # by a backward that failed on the way
             walking.pop(self.worker, None)
@@ -199,6 +219,7 @@ class Call:
 
     def gradients(self) -> tuple[Array | None, ...]:
         """What all walks back have brought to each leaf."""
+        self.team.check_thread()
         self.walked.clear()
         here = self.team.walking.get(self.worker, (None,))[0] is self
         if here and not self.found and not self.inputs:

@@ -10,12 +10,14 @@ import contextlib
 import mmap
 import os
 import pickle
+import select
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from minigrad.speed.threads import single_threads
 Place = tuple[str, tuple[int, ...], int]  # dtype, shape, and where in the shared memory an array begins
 Serve = Callable[[Any], tuple[Any, Sequence[Array]]]
 ALIGNMENT = 64  # bytes: a line of the cache
+HEADER = 8  # bytes of a message: the length of the rest
+PATIENCE = 10  # seconds that a worker may be stopped while it is waited for
 
 
 class _Here:
@@ -90,7 +94,8 @@ class Worker:
         requests, to_worker = os.pipe()
         from_worker, answers = os.pipe()
         _flush()  # or what waits there would be printed twice
-        self._to, self._from = os.fdopen(to_worker, "wb"), os.fdopen(from_worker, "rb")
+        os.set_blocking(to_worker, False)  # a worker that is stopped reads nothing
+        self._to, self._from = os.fdopen(to_worker, "wb", 0), os.fdopen(from_worker, "rb", 0)
         single_threads.begin()
         try:
             with warnings.catch_warnings():
@@ -112,8 +117,10 @@ class Worker:
         number = self._number + 1
         message = pickle.dumps((number, request), protocol=5)  # before anything is sent: not all can be pickled
         with self._talking():
-            self._to.write(message)
-            self._to.flush()
+            left = memoryview(_framed(message))
+            while left:
+                self._wait(self._to)
+                left = left[self._to.write(left) or 0 :]
             self._number = number
         return number
 
@@ -139,8 +146,30 @@ class Worker:
 
     def _next(self) -> Any:
         with self._talking():
-            self._heard, *answer = pickle.load(self._from)
+            self._heard, *answer = pickle.loads(self._read(int.from_bytes(self._read(HEADER), "little")))
         return answer
+
+    def _read(self, length: int) -> bytes:
+        found = bytearray()
+        while len(found) < length:
+            self._wait(self._from)
+            part = self._from.read(length - len(found))
+            if not part:
+                raise EOFError
+            found += part
+        return bytes(found)
+
+    def _wait(self, pipe: IO[bytes]) -> None:
+        """Until the pipe is ready. Raises WorkerError where the worker is stopped, and nobody lets it go on."""
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN if pipe is self._from else select.POLLOUT)
+        stopped = 0
+        while not ready.poll(1000):  # milliseconds
+            stopped = stopped + 1 if _is_stopped(self.pid) else 0
+            if stopped == PATIENCE:
+                raise WorkerError(
+                    f"{self.name} (process {self.pid}) was stopped, and did not go on within {PATIENCE} s: it is ended"
+                )
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
@@ -148,7 +177,7 @@ class Worker:
         try:
             yield
         except (EOFError, OSError) as error:
-            raise WorkerError(f"{self.name} {self._end()}; the next call starts another") from error
+            raise WorkerError(f"{self.name} {self._end()}") from error
         except BaseException:
             self.close()
             raise
@@ -193,7 +222,7 @@ class Worker:
                 signal.signal(number, signal.SIG_IGN)  # the first process decides
             with os.fdopen(requests, "rb") as inbox, os.fdopen(answers, "wb") as outbox:
                 while True:
-                    number, request = pickle.load(inbox)
+                    number, request = pickle.loads(_message(inbox))
                     try:
                         content, arrays = serve(request)
                         answer = pickle.dumps((number, content, self._memory.write(arrays), None), protocol=5)
@@ -201,12 +230,33 @@ class Worker:
                         told = _sendable(problem), traceback.format_exc()
                         answer = pickle.dumps((number, None, (), told), protocol=5)
                     _flush()  # nobody does it when the worker is ended
-                    outbox.write(answer)
+                    outbox.write(_framed(answer))
                     outbox.flush()
         except EOFError:
             status = 0
         finally:
             os._exit(status)  # none of what this process does at its end is the worker's
+
+
+def _framed(message: bytes) -> bytes:
+    return len(message).to_bytes(HEADER, "little") + message
+
+
+def _message(pipe: IO[bytes]) -> bytes:
+    """The next message of a pipe, in a worker. Raises EOFError where there is none any more."""
+    header = pipe.read(HEADER)
+    message = pipe.read(int.from_bytes(header, "little"))
+    if not message:
+        raise EOFError
+    return message
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal (Ctrl-Z, kill -STOP), as Linux says it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
 
 
 def _flush() -> None:
