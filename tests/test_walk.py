@@ -327,3 +327,42 @@ def test_unbroadcasting_undoes_broadcasting(shape, wide):
     found = unbroadcast(dz, shape)
     assert found.shape == shape
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_gradient_has_the_dtype_of_what_it_belongs_to():
+    """Whatever an op's backward gives: here float64 for a leaf and for a node of float32."""
+
+    def wide(x, y):
+        return x + y, lambda dz: (dz.astype(np.float64), 2 * dz.astype(np.float64))
+
+    x, y = mg.ones(3, requires_grad=True), mg.ones(3, requires_grad=True)
+    seen = []
+    doubled = y * 2
+    doubled.register_hook(lambda dz: seen.append(dz), raw=True)
+    steps = list(apply(wide, x, doubled).backward_steps(mg.ones(3)))
+    assert x.grad.dtype == y.grad.dtype == seen[0].dtype == np.float32
+    assert all(dx is None or dx.dtype == np.float32 for step in steps for dx in step.grads)
+    assert x.grad.tolist() == [1, 1, 1] and y.grad.tolist() == [4, 4, 4]
+
+
+def test_a_step_has_a_gradient_or_none_for_each_input():
+    x, constant = mg.ones(2, requires_grad=True), mg.ones(2)
+    (step,) = (constant * x).backward_steps(mg.ones(2))
+    assert [None if dx is None else dx.tolist() for dx in step.grads] == [None, [1, 1]]
+
+
+@pytest.mark.parametrize(("given", "fits"), [((1,), False), ((1, 1), True), ((1, 1, None), True), ((1, 1, 1), False)])
+def test_a_backward_gives_as_many_gradients_as_there_are_inputs(given, fits):
+    """None for arguments that were left out may follow."""
+
+    def counts(x, y):
+        return x + y, lambda dz: tuple(None if n is None else dz * n for n in given)
+
+    x, y = mg.ones(2, requires_grad=True), mg.ones(2, requires_grad=True)
+    out = apply(counts, x, y)
+    if fits:
+        out.backward(mg.ones(2))
+        assert x.grad.tolist() == y.grad.tolist() == [1, 1]
+    else:
+        with pytest.raises(RuntimeError, match=f"backward gave {len(given)} gradients for 2 inputs"):
+            out.backward(mg.ones(2))

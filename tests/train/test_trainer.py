@@ -14,6 +14,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.train import trainer as trainer_file
+from minigrad.train.checkpoints import CheckpointError
 from minigrad.train.data import RandomBatches, eval_windows
 from minigrad.train.trainer import COLUMNS, Trainer, TrainingError
 
@@ -201,3 +202,24 @@ def test_norms_of_a_module_without_gradients_are_0():
     assert norms["2"][0] == pytest.approx(
         math.hypot(*np.concatenate([w.ravel() for w in weights(trainer)[1:]])), rel=1e-5
     )
+
+
+def test_the_line_of_the_bar_has_the_smoothed_loss(monkeypatch):
+    trainer, said = make(), []
+    monkeypatch.setattr(trainer_file._Bar, "show", lambda self, text: said.append(text))
+    trainer.model.eval()
+    trainer.fit(4, quiet=True)
+    assert trainer.model.training, "dropout is on while it trains"
+    smooth = trainer.losses[0]
+    for loss, text in zip(trainer.losses, said, strict=True):
+        smooth += 0.05 * (loss - smooth)
+        assert text.startswith(f"loss {smooth:.3f}, val nan, ") and text.endswith(" tokens/s")
+
+
+def test_a_checkpoint_of_another_run_is_refused():
+    trainer = make()
+    state = make().state_dict()
+    del state["batches"]
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        trainer.load_state_dict(state)
+    assert trainer.step == 0
