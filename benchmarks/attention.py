@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import minigrad as mg
 from minigrad import nn, ops
-from minigrad.speed.tuned import attention as blocked
+from minigrad.speed.tuned import blocked_attention as blocked
 from minigrad.tools import cli
 from minigrad.train.files import atomic_write, output_path
 

@@ -30,7 +30,6 @@ from minigrad.nn.activations import (
     Tanhshrink,
     Threshold,
 )
-from minigrad.nn.attention import MultiheadAttention
 from minigrad.nn.containers import Identity, ModuleDict, ParameterDict, ParameterList, Sequential
 from minigrad.nn.convolution import (
     AdaptiveAvgPool1d,
@@ -80,6 +79,7 @@ from minigrad.nn.losses import (
     SoftMarginLoss,
     TripletMarginLoss,
 )
+from minigrad.nn.multihead import MultiheadAttention
 from minigrad.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d
 from minigrad.nn.parallel import DataParallel
 from minigrad.nn.positions import ALiBi, RelativeBuckets, RotaryPositions, SinusoidalPositions

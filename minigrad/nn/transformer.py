@@ -13,7 +13,7 @@ from minigrad.core.module import Module
 from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.attention import MultiheadAttention
+from minigrad.nn.multihead import MultiheadAttention
 from minigrad.torch.dtypes import get_default_dtype
 
 Activation: TypeAlias = "str | Callable[[Tensor], Tensor]"

@@ -11,7 +11,8 @@ from minigrad.core.places import embedding, getitem, reshape, transpose
 from minigrad.core.products import linear, matmul
 from minigrad.core.sums import log_softmax, mean, softmax, sum
 from minigrad.ops.activation import error_function, gelu, sigmoid, silu
-from minigrad.ops.einsum import einsum
+from minigrad.ops.along_axis import gather, scatter, setitem
+from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
     abs,
     atan,
@@ -37,11 +38,10 @@ from minigrad.ops.formulas import formulas
 from minigrad.ops.linear_attention import causal_linear_attention
 from minigrad.ops.losses import bce_with_logits, l1_loss, mse_loss, nll_loss, soft_cross_entropy
 from minigrad.ops.reduce import cumsum, logsumexp, max, min, prod, std, var
-from minigrad.ops.rms_norm import rms_norm
-from minigrad.ops.scatter import gather, scatter, setitem
+from minigrad.ops.root_mean_square import rms_norm
 from minigrad.ops.shape import cat, expand, flip, pad, permute, roll, squeeze, stack, tril, triu, unsqueeze
 from minigrad.ops.sliding_window import sliding_window_attention
-from minigrad.ops.windows import windows
+from minigrad.ops.unfolding import windows
 
 __all__ = [
     "OPS", "Array", "Backward", "Op", "abs", "add", "atan", "bce_with_logits", "cast", "cat", "causal_linear_attention",

@@ -111,7 +111,7 @@ class Team:
             for name, value in vars(m).items()
             if (name not in known or known[name] is not value) and name != "_paths"
         }
-        if not _plain(list(news.values())):
+        if not _copies_well(list(news.values())):
             self.restart(count, structure, tensors)
             news = {}
         for worker in self.workers:
@@ -339,12 +339,12 @@ def tensors_of(modules: list[Module]) -> list[Tensor]:
     return list({id(t): t for t in members}.values())
 
 
-def _plain(value: Any) -> bool:
+def _copies_well(value: Any) -> bool:
     """Whether a copy is as good: not of functions (known by name, even if redefined), modules, what wants gradients."""
     if type(value) in (tuple, list):
-        return all(map(_plain, value))
+        return all(map(_copies_well, value))
     if type(value) is dict:
-        return _plain(list(value)) and _plain(list(value.values()))
+        return _copies_well(list(value)) and _copies_well(list(value.values()))
     if type(value) is Tensor:
         return not value.requires_grad
     return type(value) in PLAIN or isinstance(value, np.generic | np.dtype)

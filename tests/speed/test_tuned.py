@@ -19,7 +19,7 @@ from minigrad.core.graph import unbroadcast
 from minigrad.core.op import OPS, RUNS
 from minigrad.nn import functional as F
 from minigrad.optim.blocks import BLOCK
-from minigrad.speed.tuned import attention as tuned
+from minigrad.speed.tuned import blocked_attention as tuned
 from minigrad.speed.twins import TWINS
 
 plain = ops.scaled_dot_product_attention

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from paths import ROOT
@@ -45,6 +47,18 @@ def test_type_checkers_are_told_of_the_same_names():
     told = {alias.name: line.module for line in block.body for alias in line.names}
     assert {name: f"minigrad.{name}" if module == "minigrad" else module for name, module in told.items()} == NAMES
     assert {*NAMES} <= {*mg.__all__}
+
+
+def test_no_file_and_no_function_share_a_dotted_name():
+    """``import minigrad.graph as g`` gives a module of that name, or an error, but never a function."""
+    for found in pkgutil.walk_packages(mg.__path__, "minigrad."):
+        if not found.name.endswith("__main__"):
+            package, _, name = found.name.rpartition(".")
+            module = import_module(found.name)
+            assert getattr(import_module(package), name) is module, found.name
+    for name in ("graph", "attention", "step", "trace"):
+        with pytest.raises(ModuleNotFoundError):
+            import_module(f"minigrad.{name}")
 
 
 def test_a_name_that_is_nowhere():

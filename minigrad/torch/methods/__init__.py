@@ -12,13 +12,13 @@ from minigrad.core.op import OPS, facts
 from minigrad.torch.errors import OpTypeError, OpValueError, explained
 from minigrad.torch.methods.base import Names, with_numpy_names
 from minigrad.torch.methods.gradients import Gradients
-from minigrad.torch.methods.in_place import InPlace, in_place
 from minigrad.torch.methods.named import Named
 from minigrad.torch.methods.numbers import Numbers
 from minigrad.torch.methods.out import Out
 from minigrad.torch.methods.picking import Picking
 from minigrad.torch.methods.reductions import Reductions
 from minigrad.torch.methods.shapes import Shapes
+from minigrad.torch.methods.writing import InPlace, in_place
 
 __all__ = ["Methods", "OpTypeError", "OpValueError", "explained"]
 
