@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -13,6 +15,9 @@ import minigrad as mg
 from minigrad.core.op import OPS
 from minigrad.core.written import saved_arrays
 from minigrad.speed.twins import TWINS
+
+with suppress(ImportError):  # without numba there are no compiled twins
+    import minigrad.speed.compiled.twins
 
 COMPOSED = {"sliding_window_attention"}  # holds the backwards of another op, with arrays of their own
 
@@ -32,9 +37,9 @@ def reached(thing: Any, seen: dict[int, Any]) -> dict[int, Any]:
         inside = [*thing]
     elif isinstance(thing, dict):
         inside = [*thing.values()]
-    elif hasattr(thing, "func"):  # functools.partial
+    elif isinstance(thing, partial):
         inside = [thing.func, *thing.args, *thing.keywords.values()]
-    elif not isinstance(thing, np.ndarray):
+    elif not isinstance(thing, np.ndarray) and not callable(thing):  # what numba compiled holds no arrays
         inside = [*getattr(thing, "__dict__", {}).values()]
     for other in inside:
         reached(other, seen)
