@@ -12,6 +12,7 @@ from minigrad.core.products import linear, matmul
 from minigrad.core.sums import log_softmax, mean, softmax, sum
 from minigrad.ops.activation import error_function, gelu, sigmoid, silu
 from minigrad.ops.along_axis import gather, scatter, setitem
+from minigrad.ops.docstring import formulas
 from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
     abs,
@@ -34,7 +35,6 @@ from minigrad.ops.elementwise import (
     sub,
     where,
 )
-from minigrad.ops.formulas import formulas
 from minigrad.ops.linear_attention import causal_linear_attention
 from minigrad.ops.losses import bce_with_logits, l1_loss, mse_loss, nll_loss, soft_cross_entropy
 from minigrad.ops.reduce import cumsum, logsumexp, max, min, prod, std, var

@@ -8,7 +8,7 @@ import re
 from typing import Any, NoReturn
 
 from minigrad.core.op import OPS, facts
-from minigrad.ops.formulas import formulas as op_formulas
+from minigrad.ops.docstring import formulas as op_formulas
 
 Tree = list[Any]  # [tag, child, ...] or [tag, {attributes}, child, ...]; a child is a Tree or a text
 
