@@ -82,10 +82,12 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
 
 
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in a tensor's shape and dtype."""
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones in a tensor's shape and dtype."""
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -95,6 +97,7 @@ empty_like = zeros_like
 def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
+    """One number in a tensor's shape and dtype."""
     array = np.full(input.shape, as_tensor(fill_value)._array, dtype=check_dtype(dtype) or input.dtype)
     return _made(array, array.dtype, device, requires_grad)
 
@@ -176,10 +179,12 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Drawn evenly from 0..1, in a tensor's shape and dtype."""
     return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Drawn from the standard normal distribution, in a tensor's shape and dtype."""
     return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
@@ -201,6 +206,7 @@ def randint(
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None) -> Tensor:
+    """Integers from ``low`` up to, but without, ``high``, in a tensor's shape and dtype."""
     return randint(low, high, input.shape, dtype=input.dtype)
 
 

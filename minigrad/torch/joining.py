@@ -73,6 +73,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def atleast_1d(*tensors: Tensor) -> Any:
+    """With at least one axis: a number becomes (1,); several tensors become a tuple."""
     parts = tuple(t.reshape(1) if t.ndim == 0 else t for t in tensors)
     return parts[0] if len(tensors) == 1 and not isinstance(tensors[0], tuple | list) else parts
 
@@ -84,6 +85,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape that these shapes have together; an error where they do not fit."""
     return np.broadcast_shapes(*shapes)
 
 
@@ -155,6 +157,7 @@ def bucketize(input: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
 
 
 def is_tensor(obj: object) -> bool:
+    """Whether it is a Tensor."""
     return isinstance(obj, Tensor)
 
 

@@ -111,6 +111,7 @@ class ModuleMethods:
     register_module = add_module
 
     def modules(self: Any) -> Iterator[Module]:
+        """The module itself and every module inside, each once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self: Any) -> Iterator[tuple[str, Module]]:
@@ -122,6 +123,7 @@ class ModuleMethods:
                 yield name, module
 
     def children(self: Any) -> Iterator[Module]:
+        """The modules directly inside, each once."""
         return (module for _, module in self.named_children())
 
     def named_buffers(
@@ -131,6 +133,7 @@ class ModuleMethods:
         return self._members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self: Any, recurse: bool = True) -> Iterator[Tensor]:
+        """The buffers, those of the modules inside too unless ``recurse`` is False."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self: Any, target: str) -> Module:
@@ -225,21 +228,27 @@ class ModuleMethods:
         return self
 
     def float(self: M) -> M:
+        """Floating parameters and buffers as float32, in place."""
         return self.to(float32)
 
     def double(self: M) -> M:
+        """Floating parameters and buffers as float64, in place."""
         return self.to(float64)
 
     def half(self: M) -> M:
+        """Floating parameters and buffers as float16, in place."""
         return self.to(float16)
 
     def bfloat16(self: M) -> M:
+        """Floating parameters and buffers as bfloat16, in place."""
         return self.to(bfloat16)
 
     def type(self: M, dst_type: Any) -> M:
+        """Floating parameters and buffers in a dtype, in place."""
         return self.to(dst_type)
 
     def cpu(self: M) -> M:
+        """Itself: all memory is the CPU's."""
         return self
 
     def cuda(self: M, device: Any = None) -> M:
@@ -247,6 +256,7 @@ class ModuleMethods:
         return self.to(device="cuda")
 
     def share_memory(self: M) -> M:
+        """Itself, as it is: accepted for PyTorch programs."""
         return self
 
     def compile(self: Any, *_: Any, **__: Any) -> None:
@@ -324,6 +334,7 @@ class ModuleMethods:
             raise KeyError(f"{type(self).__name__} has a method or class attribute {name!r} already")
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a call of the module computes; each module defines its own."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(), so it cannot be called")
 
 

@@ -40,6 +40,7 @@ class Gradients(Base):
 
     @property
     def retains_grad(self: Any) -> bool:
+        """Whether it keeps a gradient though an op made it, see ``retain_grad``."""
         return "retained" in self.__dict__
 
     def register_hook(self: Any, hook: Callable[..., Any], *, raw: bool = False) -> RemovableHandle:

@@ -22,18 +22,22 @@ class Numbers(Base):
 
     @public(in_place=True)
     def add(self: Any, other: Any, *, alpha: Number = 1) -> Tensor:
+        """self + alpha * other, at broadcast shape."""
         return self + other if alpha == 1 else self + other * alpha
 
     @public(in_place=True, also="subtract")
     def sub(self: Any, other: Any, *, alpha: Number = 1) -> Tensor:
+        """self - alpha * other, at broadcast shape."""
         return self - other if alpha == 1 else self - other * alpha
 
     @public(in_place=True, also="multiply")
     def mul(self: Any, other: Any) -> Tensor:
+        """self * other, at broadcast shape."""
         return self * other
 
     @public(in_place=True, also="divide")
     def div(self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        """self / other, at broadcast shape; ``rounding_mode`` "floor" or "trunc" gives whole numbers."""
         if rounding_mode is None:
             return self / other
         if rounding_mode not in ("floor", "trunc"):
@@ -42,14 +46,17 @@ class Numbers(Base):
 
     @public
     def true_divide(self: Any, other: Any) -> Tensor:
+        """self / other, at broadcast shape; floating for integers too."""
         return self / other
 
     @public(in_place=True)
     def floor_divide(self: Any, other: Any) -> Tensor:
+        """self / other rounded down, at broadcast shape."""
         return self // other
 
     @public(in_place=True)
     def remainder(self: Any, other: Any) -> Tensor:
+        """self - other * floor(self / other): it has the sign of ``other``."""
         return self % other
 
     def __sub__(self: Any, other: Any) -> Tensor:
@@ -88,10 +95,12 @@ class Numbers(Base):
 
     @public(in_place=True)
     def pow(self: Any, exponent: Any) -> Tensor:
+        """self to the power of ``exponent``, at broadcast shape."""
         return self**exponent
 
     @public(in_place=True, also="negative")
     def neg(self: Any) -> Tensor:
+        """-self."""
         return -self
 
     @public(in_place=True, also="absolute")
@@ -126,10 +135,12 @@ class Numbers(Base):
 
     @public
     def maximum(self: Any, other: Any) -> Tensor:
+        """The larger of the two, at broadcast shape; where they are equal, each gets half of the gradient."""
         return self._binary(ops.maximum, self, other)
 
     @public
     def minimum(self: Any, other: Any) -> Tensor:
+        """The smaller of the two, at broadcast shape; where they are equal, each gets half of the gradient."""
         return self._binary(ops.minimum, self, other)
 
     @public(in_place=True)
@@ -213,102 +224,127 @@ class Numbers(Base):
 
     @public(in_place=True)
     def eq(self: Any, other: Any) -> Tensor:
+        """Where both are equal: bools, at broadcast shape."""
         return self == other
 
     @public(in_place=True, also="not_equal")
     def ne(self: Any, other: Any) -> Tensor:
+        """Where the two differ: bools, at broadcast shape."""
         return self != other
 
     @public(in_place=True, also="less")
     def lt(self: Any, other: Any) -> Tensor:
+        """Where self < other: bools, at broadcast shape."""
         return self < other
 
     @public(in_place=True, also="less_equal")
     def le(self: Any, other: Any) -> Tensor:
+        """Where self <= other: bools, at broadcast shape."""
         return self <= other
 
     @public(in_place=True, also="greater")
     def gt(self: Any, other: Any) -> Tensor:
+        """Where self > other: bools, at broadcast shape."""
         return self > other
 
     @public(in_place=True, also="greater_equal")
     def ge(self: Any, other: Any) -> Tensor:
+        """Where self >= other: bools, at broadcast shape."""
         return self >= other
 
     @public(in_place=True)
     def bitwise_and(self: Any, other: Any) -> Tensor:
+        """self & other, bit by bit: integers and bools."""
         return self & other
 
     @public(in_place=True)
     def bitwise_or(self: Any, other: Any) -> Tensor:
+        """self | other, bit by bit: integers and bools."""
         return self | other
 
     @public
     def bitwise_xor(self: Any, other: Any) -> Tensor:
+        """self ^ other, bit by bit: integers and bools."""
         return self ^ other
 
     @public(in_place=True)
     def bitwise_not(self: Any) -> Tensor:
+        """~self, bit by bit: integers and bools."""
         return ~self
 
     @public(in_place=True)
     def sign(self: Any) -> Tensor:
+        """-1, 0 or 1, as each element is; no gradient flows back."""
         return self._made(np.sign(self._array))
 
     @public(in_place=True)
     def floor(self: Any) -> Tensor:
+        """The largest integer that is not above; no gradient flows back."""
         return self._made(np.floor(self._array))
 
     @public(in_place=True)
     def ceil(self: Any) -> Tensor:
+        """The smallest integer that is not below; no gradient flows back."""
         return self._made(np.ceil(self._array))
 
     @public(in_place=True)
     def trunc(self: Any) -> Tensor:
+        """Without what follows the point; no gradient flows back."""
         return self._made(np.trunc(self._array))
 
     @public(in_place=True)
     def round(self: Any, *, decimals: int = 0) -> Tensor:
+        """The nearest integer, or the nearest with so many decimals; a half goes to the even side. No gradient flows."""
         return self._made(np.round(self._array, decimals))
 
     @public
     def isnan(self: Any) -> Tensor:
+        """Where it is not a number: bools."""
         return self._made(np.isnan(self._array))
 
     @public
     def isinf(self: Any) -> Tensor:
+        """Where it is infinite: bools."""
         return self._made(np.isinf(self._array))
 
     @public
     def isfinite(self: Any) -> Tensor:
+        """Where it is neither infinite nor NaN: bools."""
         return self._made(np.isfinite(self._array))
 
     @public
     def equal(self: Any, other: Tensor) -> bool:
+        """Whether both have the same shape and elements: one Python bool."""
         return np.array_equal(self._array, other._array)
 
     @public
     def allclose(self: Any, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+        """Whether all of |self - other| <= atol + rtol * |other|: one Python bool."""
         return bool(np.allclose(self._array, other._array, rtol, atol, equal_nan))
 
     @public(in_place=True)
     def tan(self: Any) -> Tensor:
+        """The tangent of angles in radians."""
         return self.sin() / self.cos()
 
     @public(in_place=True)
     def sinh(self: Any) -> Tensor:
+        """The hyperbolic sine, (exp(x) - exp(-x)) / 2."""
         return (self.exp() - (-self).exp()) / 2
 
     @public(in_place=True)
     def cosh(self: Any) -> Tensor:
+        """The hyperbolic cosine, (exp(x) + exp(-x)) / 2."""
         return (self.exp() + (-self).exp()) / 2
 
     @public(in_place=True)
     def asin(self: Any) -> Tensor:
+        """The angle in radians whose sine it is; NaN outside -1..1."""
         return (self / (1 - self * self).sqrt()).atan()
 
     @public(in_place=True)
     def acos(self: Any) -> Tensor:
+        """The angle in radians whose cosine it is; NaN outside -1..1."""
         return math.pi / 2 - self.asin()
 
     @public
@@ -328,18 +364,22 @@ class Numbers(Base):
 
     @public
     def erfc(self: Any) -> Tensor:
+        """1 - erf(x)."""
         return 1 - self.erf()
 
     @public
     def deg2rad(self: Any) -> Tensor:
+        """Degrees as radians."""
         return self * (math.pi / 180)
 
     @public
     def rad2deg(self: Any) -> Tensor:
+        """Radians as degrees."""
         return self * (180 / math.pi)
 
     @public
     def hypot(self: Any, other: Any) -> Tensor:
+        """sqrt(self**2 + other**2), at broadcast shape."""
         return (self * self + other * other).sqrt()
 
     @public
@@ -349,30 +389,37 @@ class Numbers(Base):
 
     @public(in_place=True)
     def exp2(self: Any) -> Tensor:
+        """2 to the power of self."""
         return (self * math.log(2)).exp()
 
     @public(in_place=True)
     def log2(self: Any) -> Tensor:
+        """The logarithm to base 2."""
         return self.log() / math.log(2)
 
     @public(in_place=True)
     def log10(self: Any) -> Tensor:
+        """The logarithm to base 10."""
         return self.log() / math.log(10)
 
     @public(in_place=True)
     def rsqrt(self: Any) -> Tensor:
+        """1 / sqrt(self)."""
         return 1 / self.sqrt()
 
     @public(in_place=True)
     def square(self: Any) -> Tensor:
+        """self * self."""
         return self**2
 
     @public(in_place=True)
     def reciprocal(self: Any) -> Tensor:
+        """1 / self."""
         return 1 / self
 
     @public(in_place=True)
     def logit(self: Any, eps: float | None = None) -> Tensor:
+        """log(x / (1 - x)); with ``eps``, x is first brought into eps..1 - eps."""
         x = self if eps is None else self.clamp(eps, 1 - eps)
         return (x / (1 - x)).log()
 
@@ -383,10 +430,12 @@ class Numbers(Base):
 
     @public(in_place=True)
     def clamp_min(self: Any, min: Any) -> Tensor:
+        """At least ``min``."""
         return self.clamp(min=min)
 
     @public(in_place=True)
     def clamp_max(self: Any, max: Any) -> Tensor:
+        """At most ``max``."""
         return self.clamp(max=max)
 
     @public(in_place=True)
@@ -396,6 +445,7 @@ class Numbers(Base):
 
     @public(in_place=True)
     def frac(self: Any) -> Tensor:
+        """What follows the point, with the sign of the number."""
         return self - self.trunc()
 
     @public(in_place=True)
@@ -408,34 +458,42 @@ class Numbers(Base):
 
     @public(in_place=True)
     def logical_and(self: Any, other: Any) -> Tensor:
+        """Where both are other than 0: bools, at broadcast shape."""
         return self._made(np.logical_and(self._array, plain(other)))
 
     @public(in_place=True)
     def logical_or(self: Any, other: Any) -> Tensor:
+        """Where one of them is other than 0: bools, at broadcast shape."""
         return self._made(np.logical_or(self._array, plain(other)))
 
     @public
     def logical_xor(self: Any, other: Any) -> Tensor:
+        """Where exactly one of them is other than 0: bools, at broadcast shape."""
         return self._made(np.logical_xor(self._array, plain(other)))
 
     @public(in_place=True)
     def logical_not(self: Any) -> Tensor:
+        """Where it is 0: bools."""
         return self._made(np.logical_not(self._array))
 
     @public
     def isposinf(self: Any) -> Tensor:
+        """Where it is +inf: bools."""
         return self._made(np.isposinf(self._array))
 
     @public
     def isneginf(self: Any) -> Tensor:
+        """Where it is -inf: bools."""
         return self._made(np.isneginf(self._array))
 
     @public
     def isclose(self: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+        """Where |self - other| <= atol + rtol * |other|: bools, at broadcast shape."""
         return self._made(np.isclose(self._array, plain(other), rtol, atol, equal_nan))
 
     @public(also="mm bmm")
     def matmul(self: Any, other: Any) -> Tensor:
+        """The matrix product, (..., M, K) and (..., K, N) -> (..., M, N)."""
         return self @ other
 
     @public(in_place=True, also="baddbmm addmv")
@@ -455,6 +513,7 @@ class Numbers(Base):
 
     @public
     def mv(self: Any, vec: Any) -> Tensor:
+        """A matrix times a vector: (M, N) and (N,) -> (M,)."""
         return self @ vec
 
     @public(also="inner")

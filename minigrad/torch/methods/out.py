@@ -44,18 +44,22 @@ class Out(Base):
 
     @property
     def device(self: Any) -> Device:
+        """Where its memory is: the CPU."""
         return CPU
 
     @property
     def is_cuda(self: Any) -> bool:
+        """Never: there is no GPU here."""
         return False
 
     @property
     def itemsize(self: Any) -> int:
+        """Bytes of one element."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self: Any) -> int:
+        """Bytes of all elements."""
         return self._array.nbytes
 
     @overload
@@ -63,6 +67,7 @@ class Out(Base):
     @overload
     def size(self: Any, dim: int) -> int: ...
     def size(self: Any, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
         return self.shape if dim is None else self.shape[dim]
 
     @overload
@@ -76,13 +81,16 @@ class Out(Base):
 
     @public(function=False, also="ndimension")
     def dim(self: Any) -> int:
+        """The number of axes."""
         return self.ndim
 
     @property
     def is_sparse(self: Any) -> bool:
+        """Never: every element is stored."""
         return False
 
     def data_ptr(self: Any) -> int:
+        """The address of the first element in memory, as an integer."""
         return self._array.ctypes.data
 
     def storage_offset(self: Any) -> int:
@@ -92,16 +100,20 @@ class Out(Base):
 
     @public(also="nelement")
     def numel(self: Any) -> int:
+        """The number of elements."""
         return self._array.size
 
     def element_size(self: Any) -> int:
+        """Bytes of one element."""
         return self.dtype.itemsize
 
     @public
     def is_floating_point(self: Any) -> bool:
+        """Whether its dtype is a floating one, and so can have a gradient."""
         return self.dtype.kind == "f"
 
     def is_contiguous(self: Any) -> bool:
+        """Whether the elements lie in one piece of memory, in the order of the axes."""
         return bool(self._array.flags.c_contiguous)
 
     def numpy(self: Any, *, force: bool = False) -> Array:
@@ -131,6 +143,7 @@ class Out(Base):
         return self._array.item()
 
     def tolist(self: Any) -> Any:
+        """The elements as nested lists of Python numbers; of no axes, one number."""
         return self._array.tolist()
 
     def __float__(self: Any) -> float:
@@ -201,17 +214,21 @@ class Out(Base):
         return self._apply(ops.cast, self, dtype=np.dtype(dtype))
 
     def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """A tensor of data in this one's dtype."""
         made = self._made(np.array(plain(data), dtype=dtype or self.dtype))
         return made.requires_grad_() if requires_grad else made
 
     def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """A tensor of one number, of another shape, in this one's dtype."""
         return self._made(np.full(size, fill_value, dtype=dtype or self.dtype))
 
     @public(function=False, also="new_empty")
     def new_zeros(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """A tensor of zeros, of another shape, in this one's dtype."""
         return self.new_full(_sizes(size), 0, dtype)
 
     def new_ones(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        """A tensor of ones, of another shape, in this one's dtype."""
         return self.new_full(_sizes(size), 1, dtype)
 
     @overload
@@ -223,9 +240,11 @@ class Out(Base):
         return f"torch.{_LEGACY[self.dtype.name]}Tensor" if dtype is None else self.to(dtype)
 
     def type_as(self: Any, other: Tensor) -> Tensor:
+        """In the dtype of another tensor."""
         return self.to(other.dtype)
 
     def cpu(self: Any) -> Tensor:
+        """Itself: all memory is the CPU's."""
         return self
 
     def cuda(self: Any, device: Any = None, non_blocking: bool = False) -> Tensor:
@@ -233,36 +252,47 @@ class Out(Base):
         return self.to(device="cuda")
 
     def pin_memory(self: Any) -> Tensor:
+        """Itself: there is no other memory to copy to."""
         return self
 
     def bfloat16(self: Any) -> Tensor:
+        """In bfloat16."""
         return self.to(bfloat16)
 
     def short(self: Any) -> Tensor:
+        """In int16."""
         return self.to(int16)
 
     def byte(self: Any) -> Tensor:
+        """In uint8."""
         return self.to(uint8)
 
     def char(self: Any) -> Tensor:
+        """In int8."""
         return self.to(int8)
 
     def float(self: Any) -> Tensor:
+        """In float32."""
         return self.to(float32)
 
     def double(self: Any) -> Tensor:
+        """In float64."""
         return self.to(float64)
 
     def half(self: Any) -> Tensor:
+        """In float16."""
         return self.to(float16)
 
     def long(self: Any) -> Tensor:
+        """In int64."""
         return self.to(int64)
 
     def int(self: Any) -> Tensor:
+        """In int32."""
         return self.to(int32)
 
     def bool(self: Any) -> Tensor:
+        """As bools: true where it is other than 0."""
         return self.to(bool_)
 
 

@@ -43,6 +43,7 @@ class Picking(Base):
 
     @public
     def index_select(self: Any, dim: int, index: Tensor) -> Tensor:
+        """The places along ``dim`` that a vector of integers names, in its order."""
         return self[(slice(None),) * dim_of(dim, self.ndim) + (index,)]
 
     @public(in_place=True)
@@ -60,6 +61,7 @@ class Picking(Base):
 
     @public
     def masked_select(self: Any, mask: Tensor) -> Tensor:
+        """The elements where a mask of bools is true: (n,)."""
         return self[mask]
 
     @overload
@@ -117,6 +119,7 @@ class Picking(Base):
 
     @public
     def argwhere(self: Any) -> Tensor:
+        """The indices of the elements that are other than 0: (...) of ndim axes -> (n, ndim)."""
         return self.nonzero()
 
     def bernoulli(self: Any, *, generator: Generator | None = None) -> Tensor:

@@ -31,22 +31,26 @@ class Reductions(Base):
 
     @public
     def any(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether any element is other than 0, along ``dim`` or of all: bools."""
         return self._made(np.any(self._array, axis=axis_of(dim), keepdims=keepdim))
 
     @public
     def all(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether all elements are other than 0, along ``dim`` or of all: bools."""
         return self._made(np.all(self._array, axis=axis_of(dim), keepdims=keepdim))
 
     @public
     def var(
         self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
+        """The mean squared distance from the mean; divided by n - ``correction``."""
         return self._spread_along(ops.var, dim, unbiased, keepdim, correction)
 
     @public
     def std(
         self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
+        """The square root of the variance, see ``var``."""
         return self._spread_along(ops.std, dim, unbiased, keepdim, correction)
 
     def _spread_along(self: Any, op: Op, dim: Any, unbiased: bool, keepdim: bool, correction: float | None) -> Tensor:
@@ -69,6 +73,7 @@ class Reductions(Base):
 
     @public
     def norm(self: Any, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The vector norm of order ``p`` along ``dim`` or of all: 2 is the length."""
         if p in (2, "fro"):
             return (self * self).sum(dim, keepdim).sqrt()
         if p == 1:
@@ -139,18 +144,22 @@ class Reductions(Base):
 
     @public
     def argmax(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the largest element is, along ``dim`` or of all: integers, the first of equal ones."""
         return self._made(np.argmax(self._array, axis=dim, keepdims=keepdim))
 
     @public
     def argmin(self: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the smallest element is, along ``dim`` or of all: integers, the first of equal ones."""
         return self._made(np.argmin(self._array, axis=dim, keepdims=keepdim))
 
     @public
     def argsort(self: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+        """The indices that sort along ``dim``."""
         return self._made(_order(self._array, dim, descending))
 
     @public
     def sort(self: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
+        """Sorted along ``dim``: (values, indices)."""
         if self.ndim == 0:
             return ValuesIndices(self, self._made(np.zeros((), dtype=np.int64)))
         indices = self.argsort(dim, descending)
@@ -166,22 +175,27 @@ class Reductions(Base):
 
     @public
     def nansum(self: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The sum without the elements that are NaN."""
         return self.masked_fill(self.isnan(), 0).sum(dim, keepdim)
 
     @public
     def nanmean(self: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The mean of the elements that are not NaN."""
         return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
 
     @public
     def var_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
+        """(variance, mean)."""
         return self.var(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
 
     @public
     def std_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
+        """(standard deviation, mean)."""
         return self.std(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
 
     @public
     def aminmax(self: Any, *, dim: Any = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+        """(smallest, largest), along ``dim`` or of all."""
         return self.amin(dim, keepdim), self.amax(dim, keepdim)
 
     @public
@@ -284,6 +298,7 @@ class Reductions(Base):
 
     @public
     def count_nonzero(self: Any, dim: Any = None) -> Tensor:
+        """How many elements are other than 0."""
         return self._made(np.asarray(np.count_nonzero(self._array, axis=dim)))
 
     @public

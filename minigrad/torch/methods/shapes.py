@@ -25,10 +25,12 @@ class Shapes(Base):
     __slots__ = ()
 
     def view_as(self: Any, other: Tensor) -> Tensor:
+        """In the shape of another tensor."""
         return self.reshape(other.shape)
 
     @public
     def flatten(self: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from ``start_dim`` to ``end_dim`` as one."""
         if self.ndim == 0:
             return self.reshape(1)
         start, end = dim_of(start_dim, self.ndim), dim_of(end_dim, self.ndim)
@@ -36,6 +38,7 @@ class Shapes(Base):
 
     @public
     def unflatten(self: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+        """One axis as several, of these sizes."""
         dim = dim_of(dim, self.ndim)
         return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
 
@@ -45,16 +48,19 @@ class Shapes(Base):
 
     @public
     def t(self: Any) -> Tensor:
+        """A matrix transposed, (M, N) -> (N, M); a vector as it is. ValueError for more axes."""
         if self.ndim > 2:
             raise ValueError(f"t() is for at most two axes, this has {self.ndim}: use transpose(dim0, dim1)")
         return self if self.ndim < 2 else self.transpose(0, 1)
 
     @property
     def T(self: Any) -> Tensor:
+        """All axes in reverse order: a matrix transposed."""
         return self.permute(*reversed(range(self.ndim)))
 
     @property
     def mT(self: Any) -> Tensor:
+        """The last two axes exchanged: (..., M, N) -> (..., N, M)."""
         return self.transpose(-2, -1)
 
     @public
@@ -69,6 +75,7 @@ class Shapes(Base):
         return self._apply(ops.expand, self, shape=ints(sizes))
 
     def expand_as(self: Any, other: Tensor) -> Tensor:
+        """Repeated to the shape of another tensor."""
         return self.expand(other.shape)
 
     def repeat(self: Any, *sizes: Any) -> Tensor:
@@ -104,6 +111,7 @@ class Shapes(Base):
 
     @public
     def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
+        """A piece of ``length`` along ``dim`` from ``start`` on."""
         dim, start = dim_of(dim, self.ndim), operator.index(start)
         start = start + self.shape[dim] if start < 0 else start
         if not 0 <= start <= start + length <= self.shape[dim]:
@@ -112,10 +120,12 @@ class Shapes(Base):
 
     @public
     def select(self: Any, dim: int, index: int) -> Tensor:
+        """One place along ``dim``; that axis goes."""
         return self[(slice(None),) * dim_of(dim, self.ndim) + (index,)]
 
     @public
     def unbind(self: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """The places along ``dim`` as a tuple of tensors, each without that axis."""
         return tuple(self.select(dim, i) for i in range(self.shape[dim]))
 
     @public
@@ -127,6 +137,7 @@ class Shapes(Base):
         return self._apply(ops.roll, self, shifts=shifts, axis=dims)
 
     def contiguous(self: Any, memory_format: Any = None) -> Tensor:
+        """The same values in one piece of memory, in the order of the axes; itself where it is so."""
         return self if self.is_contiguous() else self.clone()
 
     @public
@@ -136,17 +147,21 @@ class Shapes(Base):
 
     @public
     def ravel(self: Any) -> Tensor:
+        """All elements on one axis: (...) -> (n,)."""
         return self.reshape(-1)
 
     def reshape_as(self: Any, other: Any) -> Tensor:
+        """In the shape of another tensor."""
         return self.reshape(other.shape)
 
     @public
     def broadcast_to(self: Any, size: Sequence[int]) -> Tensor:
+        """Repeated to a shape, as broadcasting does."""
         return self.expand(size)
 
     @public(also="swapdims")
     def swapaxes(self: Any, axis0: int, axis1: int) -> Tensor:
+        """Two axes exchanged."""
         return self.transpose(axis0, axis1)
 
     @public(also="moveaxis")
@@ -181,14 +196,17 @@ class Shapes(Base):
         return self.split([len(piece) for piece in pieces], dim)
 
     def split_with_sizes(self: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """Pieces of these sizes along ``dim``, as a tuple."""
         return self.split(split_sizes, dim)
 
     @public
     def fliplr(self: Any) -> Tensor:
+        """The columns in reverse order: (M, N, ...) -> (M, N, ...)."""
         return self.flip(1)
 
     @public
     def flipud(self: Any) -> Tensor:
+        """The rows in reverse order: (M, ...) -> (M, ...)."""
         return self.flip(0)
 
     @public
@@ -221,6 +239,7 @@ class Shapes(Base):
 
     @public(function=False, in_place=True)
     def fill_diagonal(self: Any, fill_value: float) -> Tensor:
+        """With one number on the diagonal."""
         return self.masked_fill(self._made(np.eye(*self.shape) == 1), fill_value)
 
     @public
@@ -233,14 +252,17 @@ class Shapes(Base):
 
     @public
     def hsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Split by columns: along axis 1, or along axis 0 of a vector."""
         return self.tensor_split(indices_or_sections, 0 if self.ndim == 1 else 1)
 
     @public
     def vsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Split by rows: along axis 0."""
         return self.tensor_split(indices_or_sections, 0)
 
     @public(function=False)  # minigrad.trace records a run
     def trace(self: Any) -> Tensor:
+        """The sum of the diagonal: (M, N) -> ()."""
         return self.diagonal().sum()
 
     @public

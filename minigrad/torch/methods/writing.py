@@ -90,15 +90,19 @@ class InPlace(Base):
         return self
 
     def squeeze_(self: Any, dim: Dim = None) -> Tensor:
+        """``squeeze`` in place."""
         return self._reshape_write("squeeze", dim)
 
     def unsqueeze_(self: Any, dim: int) -> Tensor:
+        """``unsqueeze`` in place."""
         return self._reshape_write("unsqueeze", dim)
 
     def transpose_(self: Any, dim0: int, dim1: int) -> Tensor:
+        """``transpose`` in place."""
         return self._reshape_write("transpose", dim0, dim1)
 
     def t_(self: Any) -> Tensor:
+        """``t`` in place."""
         return self._reshape_write("t")
 
     def copy_(self: Any, source: Any) -> Tensor:
@@ -109,21 +113,27 @@ class InPlace(Base):
         return self._write(source)
 
     def fill_(self: Any, value: Any) -> Tensor:
+        """In place: every element one number."""
         return self._write(value)
 
     def zero_(self: Any) -> Tensor:
+        """In place: every element 0."""
         return self._write(0)
 
     def normal_(self: Any, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """In place: drawn from a normal distribution."""
         return self._write(rng(generator).normal(mean, std, self.shape))
 
     def uniform_(self: Any, a: Any = 0.0, b: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """In place: drawn evenly from ``from`` up to ``to``."""
         return self._write(rng(generator).uniform(a, b, self.shape))
 
     def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """In place: 1 with probability ``p``, else 0."""
         return self._write(rng(generator).random(self.shape) < plain(p))
 
     def exponential_(self: Any, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """In place: drawn from an exponential distribution of rate ``lambd``."""
         return self._write(rng(generator).exponential(1 / lambd, self.shape))
 
     def random_(self: Any, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
