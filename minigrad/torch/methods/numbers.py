@@ -294,7 +294,7 @@ class Numbers(Base):
 
     @public(in_place=True)
     def round(self: Any, *, decimals: int = 0) -> Tensor:
-        """The nearest integer, or the nearest with so many decimals; a half goes to the even side. No gradient flows."""
+        """The nearest integer, or with so many decimals; a half goes to the even side. No gradient flows back."""
         return self._made(np.round(self._array, decimals))
 
     @public
