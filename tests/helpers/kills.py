@@ -92,7 +92,8 @@ def trial(folder: Path, ways: Sequence[str], steps: int, seed: int = 0, workers:
     whole, killed = folder / "whole.npz", folder / "killed.npz"
     process = start(program, whole, steps, workers)
     started = time.perf_counter()
-    assert process.wait(120) == 0
+    process.communicate(timeout=120)
+    assert process.returncode == 0
     seconds = time.perf_counter() - started
     ends = []
     for way in ways:
@@ -112,7 +113,9 @@ def trial(folder: Path, ways: Sequence[str], steps: int, seed: int = 0, workers:
         assert process.returncode in {0, *expected}, ends[-1]  # 0: it was over just then
         if killed.exists():
             mg.load(killed)  # whole
-    assert start(program, killed, steps, workers).wait(120) == 0
+    process = start(program, killed, steps, workers)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
     assert same(outcome(whole), outcome(killed)), "what is left differs"
     assert sorted(os.listdir(folder)) == ["killed.csv", "killed.npz", "program.py", "whole.csv", "whole.npz"]
     return ends
