@@ -72,7 +72,7 @@ class LearnedPositions(Module):
     def __init__(self, num_positions: int, embedding_dim: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_positions, self.embedding_dim = num_positions, embedding_dim
-        self.weight = Parameter.of_shape(num_positions, embedding_dim, dtype=dtype)
+        self.weight: Parameter = Parameter.of_shape(num_positions, embedding_dim, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
