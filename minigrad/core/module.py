@@ -38,7 +38,7 @@ class Module(ModuleMethods):
     runs ``forward`` and notes where it runs, so that every op in the graph and every error knows its module's path.
     """
 
-    _changes = 0  # how many modules were added to or taken from others so far: paths have changed then
+    _structure = object()  # a new one each time a module is added to or taken from another: paths have changed then
     training: bool
     forward: Callable[..., Any]
     _parameters: dict[str, Parameter | None]
@@ -72,9 +72,9 @@ class Module(ModuleMethods):
                 running.paths = None
 
     def _paths_below(self) -> dict[int, str]:
-        version, paths = self.__dict__.get("_paths", (-1, {}))
-        if version != Module._changes:
-            version = Module._changes
+        version, paths = self.__dict__.get("_paths", (None, {}))
+        if version is not Module._structure:
+            version = Module._structure
             paths = {id(module): path for path, module in self.named_modules()}
             self.__dict__["_paths"] = version, paths
         return paths  # type: ignore[no-any-return]
@@ -117,7 +117,7 @@ class Module(ModuleMethods):
             self._temporary.discard(name)
         parts[kind][name] = value
         if kind == "_modules":
-            Module._changes += 1
+            Module._structure = object()
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
