@@ -13,8 +13,9 @@ import pytest
 from cases import CASES, Case, differentiable
 
 import minigrad as mg
-from minigrad.core.op import TWINS, Op, facts
+from minigrad.core.op import Op, facts
 from minigrad.ops import OPS
+from minigrad.speed.twins import TWINS
 
 CASES_OF: dict[str, list[Case]] = defaultdict(list)
 for _case in CASES:
