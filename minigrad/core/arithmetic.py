@@ -66,14 +66,14 @@ def tanh(x: Array) -> tuple[Array, Backward]:
 @op(elementwise=True)
 def relu(x: Array) -> tuple[Array, Backward]:
     """z = max(x, 0)
-    dx = dz * [x > 0]
+    dx = dz where x > 0, else 0
 
-    At x = 0 the gradient is 0.
+    At x = 0 the gradient is 0; an infinite dz is no trouble there, which times 0 would be NaN.
     """
     z = np.maximum(x, 0)
 
     def backward(dz):
-        return (dz * (z > 0),)
+        return (np.where(z <= 0, 0, dz),)
 
     return z, backward
 

@@ -13,7 +13,7 @@ from minigrad.core.module import Module, Parameter
 from minigrad.core.op import OPS
 from minigrad.core.places import ints
 from minigrad.core.tensor import Tensor, apply
-from minigrad.torch.arguments import probability, row_of
+from minigrad.torch.arguments import probability, reduction_of, row_of
 from minigrad.torch.layers import EmbeddingMethods
 from minigrad.torch.layers import Numbered as Numbered
 
@@ -166,6 +166,8 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean of -log softmax(input)[target]: raw scores (N, C, ...), and class indices (N, ...) or probabilities."""
+    if size_average is not None or reduce is not None:
+        reduction = reduction_of(size_average, reduce, reduction)
     if target.dtype.kind == "f" or weight is not None or label_smoothing:
         return input._soft_cross_entropy(target, weight, ignore_index, label_smoothing, reduction)
     return apply(loss.cross_entropy, input, target=target._array, ignore_index=ignore_index, reduction=reduction)

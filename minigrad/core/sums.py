@@ -30,14 +30,14 @@ def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array,
     dx = dz / n, repeated over the averaged axes
     """
     shape = x.shape
-    total = x.sum(axis, keepdims=keepdims, dtype=np.float32 if x.dtype == np.float16 else None)
+    total = x.sum(axis, keepdims=keepdims)
     n = x.size // max(total.size, 1)
 
     def backward(dz):
         return (spread(dz / n, shape, axis, keepdims),)
 
     with np.errstate(invalid="ignore"):  # 0 / 0: the mean of nothing
-        return (total / n).astype(x.dtype, copy=False), backward
+        return total / n, backward
 
 
 @op

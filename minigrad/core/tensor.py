@@ -15,7 +15,7 @@ from minigrad.core import arithmetic, places, products, sums
 from minigrad.core.graph import Hook, Node, Step, backward_steps, state
 from minigrad.core.op import RUNS, Array, Op
 from minigrad.torch.arguments import Dim, axis_of
-from minigrad.torch.methods import Methods, OpTypeError, explained
+from minigrad.torch.methods import Methods, OpTypeError, explained, in_single
 
 
 def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
@@ -39,8 +39,11 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         if parent is not None:
             tracked = True
         parents.append(parent)
+    run = RUNS.get(op, op)
+    if arrays and getattr(arrays[0], "itemsize", 4) == 2:  # half precision
+        run = in_single(op, run)
     try:
-        z, backward = RUNS.get(op, op)(*arrays, **constants)
+        z, backward = run(*arrays, **constants)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, arrays, state.scope) from error  # names the op, the shapes and the module
     out = Tensor(np.asarray(z))
@@ -158,9 +161,6 @@ class Tensor(Methods):
 
     def tanh(self) -> Tensor:
         return apply(arithmetic.tanh, self._floating())
-
-    def relu(self) -> Tensor:
-        return apply(arithmetic.relu, self)
 
     def sum(self, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         return apply(sums.sum, self._summed(dtype), axis=axis_of(dim), keepdims=keepdim)

@@ -24,7 +24,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x, or weight * x where x is below 0, with one weight or one per channel (N, C, ...). He et al. 2015."""
     if weight.numel() > 1:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))
-    return where(input > 0, input, weight * input)
+    return where(input > 0, input, weight * input.clamp(max=0))
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -34,45 +34,44 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x, or alpha * (exp(x) - 1) where x is below 0. Clevert et al. 2016."""
-    return where(input > 0, input, alpha * input.clamp(max=0).expm1())
+    return apply(ops.elu, input, alpha=alpha)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x, or alpha * (exp(x / alpha) - 1) where x is below 0. Barron 2017."""
-    return where(input > 0, input, alpha * (input.clamp(max=0) / alpha).expm1())
+    return apply(ops.elu, input, alpha=alpha, inner=1 / alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the constants that keep mean 0 and variance 1. Klambauer et al. 2017."""
-    return 1.0507009873554805 * elu(input, 1.6732632423543772)
+    return apply(ops.elu, input, alpha=1.6732632423543772, scale=1.0507009873554805)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x is above the threshold."""
-    x = input * beta
-    return where(x > threshold, input, -logsigmoid(-x) / beta)
+    return apply(ops.softplus, input, beta=beta, threshold=threshold)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), which does not overflow."""
-    zero = input.new_zeros(input.shape)
-    return input.minimum(zero) - (-input.abs()).exp().log1p()
+    return apply(ops.logsigmoid, input)
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x, no less than min_val and no more than max_val; no gradient at the two themselves."""
-    inside = (input > min_val) & (input < max_val)
-    return where(inside, input, input.detach().clamp(min_val, max_val))
+    outside = (input <= min_val) | (input >= max_val)
+    return where(outside, input.detach().clamp(min_val, max_val), input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x + 3, 0), 6) / 6."""
-    return hardtanh(input + 3, 0.0, 6.0) / 6
+    inside = (input > -3) & (input < 3)
+    return where(inside, input + 3, (input.detach() + 3).clamp(0, 6)) / 6
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * min(max(x + 3, 0), 6) / 6. Howard et al. 2019."""
-    return input * hardsigmoid(input)
+    return apply(ops.hardswish, input)
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -105,7 +104,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, lambd nearer to 0, and 0 in between."""
-    return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0))
+    inside = (input >= -lambd) & (input <= lambd)
+    return where(inside, input.detach() * 0, input - input.detach().clamp(-lambd, lambd))
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

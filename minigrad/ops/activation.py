@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
+from minigrad.ops.elementwise import chosen
 
 
 @op(elementwise=True)
@@ -109,4 +110,93 @@ def error_function(x: Array) -> tuple[Array, Backward]:
     def backward(dz):
         return (dz * np.exp(-x * x) * (2 / math.sqrt(math.pi)),)
 
-    return np.asarray(erf(x)), backward
+    return erf_to_the_last_digit(x), backward
+
+
+@op(elementwise=True, grad_fn="Erfc")
+def complementary_error_function(x: Array) -> tuple[Array, Backward]:
+    """z = erfc(x) = 1 - erf(x)
+    dx = -dz * exp(-x ** 2) * 2 / sqrt(pi)
+    """
+
+    def backward(dz):
+        return (-dz * np.exp(-x * x) * (2 / math.sqrt(math.pi)),)
+
+    return np.where(x < 0.5, 1 - erf_to_the_last_digit(x), erfc_above(x)).astype(x.dtype, copy=False), backward
+
+
+def erf_to_the_last_digit(x: Array) -> Array:
+    """erf with all its digits near 0 too, by the Taylor series there."""
+    small = np.clip(x.astype(np.float64), -0.5, 0.5)
+    square, series = small * small, np.zeros_like(small)
+    for n in range(14, -1, -1):
+        series = series * -square / (n + 1) + 1 / (2 * n + 1)
+    near = small * series * (2 / math.sqrt(math.pi))
+    far = np.copysign(1 - erfc_above(np.abs(x)), x)
+    return np.where(np.abs(x) <= 0.5, near, far).astype(x.dtype, copy=False)
+
+
+def erfc_above(x: Array) -> Array:
+    """erfc for x from 0.5 on, in float64: exp(-x ** 2) * p(t), the square in two parts so that no digit is lost."""
+    a = np.clip(x.astype(np.float64), 0.5, 28.0)  # erfc(28) is 0
+    t = (a - 3.75) / (a + 3.75)
+    p = np.full_like(t, _ERFC_FLOAT64[-1])
+    for c in _ERFC_FLOAT64[-2::-1]:
+        p = p * t + c
+    high = np.round(a * 16) / 16
+    return p * np.exp(-high * high) * np.exp((high - a) * (high + a))
+
+
+@op(elementwise=True)
+def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> tuple[Array, Backward]:
+    """z = scale * x where x > 0, else scale * alpha * (exp(inner * x) - 1)
+    dx = dz * scale where x > 0, else dz * scale * alpha * inner * exp(inner * x)
+
+    Clevert et al. 2016; SELU and CELU are this with other constants.
+    """
+    below = np.minimum(x, 0) * inner
+
+    def backward(dz):
+        return (dz * np.where(x <= 0, np.exp(below) * (scale * alpha * inner), scale).astype(dz.dtype, copy=False),)
+
+    return np.where(x > 0, x * scale, np.expm1(below) * (scale * alpha)), backward
+
+
+@op(elementwise=True)
+def hardswish(x: Array) -> tuple[Array, Backward]:
+    """z = x * min(max(x + 3, 0), 6) / 6
+    dx = dz * (x / 3 + 1 / 2) where -3 < x < 3, dz where x > 3, else 0
+
+    Howard et al. 2019.
+    """
+
+    def backward(dz):
+        return (chosen(dz * np.where(x < 3, x / 3 + 0.5, 1).astype(dz.dtype, copy=False), ~(x <= -3)),)
+
+    return x * np.clip(x + 3, 0, 6) / 6, backward
+
+
+@op(elementwise=True)
+def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> tuple[Array, Backward]:
+    """z = log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold
+    dx = dz * sigmoid(beta * x), and dz there
+    """
+    t = x * beta
+    z = (np.maximum(t, 0) + np.log1p(np.exp(-np.abs(t)))) / beta
+
+    def backward(dz):
+        return (dz * np.where(t > threshold, 1, logistic(t)).astype(dz.dtype, copy=False),)
+
+    return np.where(t > threshold, x, z), backward
+
+
+@op(elementwise=True, grad_fn="LogSigmoid")
+def logsigmoid(x: Array) -> tuple[Array, Backward]:
+    """z = log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|))
+    dx = dz * sigmoid(-x)
+    """
+
+    def backward(dz):
+        return (dz * logistic(-x),)
+
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), backward

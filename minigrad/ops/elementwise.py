@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from minigrad.core.arithmetic import NUMBERS
 from minigrad.core.op import Array, Backward, op
+
+WHOLE = {2: np.int16, 4: np.int32, 8: np.int64}  # whole numbers as wide as a float of so many bytes
+
+
+def chosen(dz: Array, where: Array) -> Array:
+    """dz where the condition holds, else 0, also where dz is infinite or NaN: times the condition that would be NaN.
+
+    The bits, taken as a whole number, times 1 stay and times 0 are 0. That is as fast as a product, where ``np.where``
+    takes up to nine times as long.
+    """
+    return (dz.view(WHOLE[dz.itemsize]) * where).view(dz.dtype)
 
 
 def scale_nonzero(dz: Array, factor: Array) -> Array:
@@ -143,6 +155,45 @@ def sqrt(x: Array) -> tuple[Array, Backward]:
 
 
 @op(elementwise=True)
+def exp2(x: Array) -> tuple[Array, Backward]:
+    """z = 2 ** x
+    dx = dz * z * log(2)
+    """
+    z = np.exp2(x)
+
+    def backward(dz):
+        return (dz * z * math.log(2),)
+
+    return z, backward
+
+
+@op(elementwise=True)
+def log2(x: Array) -> tuple[Array, Backward]:
+    """z = log(x) / log(2)
+    dx = dz / (x * log(2))
+    """
+
+    def backward(dz):
+        with np.errstate(divide="ignore"):
+            return (scale_nonzero(dz, 1 / (x * math.log(2))),)
+
+    return np.log2(x), backward
+
+
+@op(elementwise=True)
+def log10(x: Array) -> tuple[Array, Backward]:
+    """z = log(x) / log(10)
+    dx = dz / (x * log(10))
+    """
+
+    def backward(dz):
+        with np.errstate(divide="ignore"):
+            return (scale_nonzero(dz, 1 / (x * math.log(10))),)
+
+    return np.log10(x), backward
+
+
+@op(elementwise=True)
 def sin(x: Array) -> tuple[Array, Backward]:
     """z = sin(x)
     dx = dz * cos(x)
@@ -167,6 +218,45 @@ def cos(x: Array) -> tuple[Array, Backward]:
 
 
 @op(elementwise=True)
+def tan(x: Array) -> tuple[Array, Backward]:
+    """z = tan(x)
+    dx = dz * (1 + z ** 2)
+    """
+    z = np.tan(x)
+
+    def backward(dz):
+        return (dz * (1 + z * z),)
+
+    return z, backward
+
+
+@op(elementwise=True)
+def asin(x: Array) -> tuple[Array, Backward]:
+    """z = arcsin(x)
+    dx = dz / sqrt(1 - x ** 2)
+    """
+
+    def backward(dz):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (scale_nonzero(dz, 1 / np.sqrt((1 - x) * (1 + x))),)
+
+    return np.arcsin(x), backward
+
+
+@op(elementwise=True)
+def acos(x: Array) -> tuple[Array, Backward]:
+    """z = arccos(x)
+    dx = -dz / sqrt(1 - x ** 2)
+    """
+
+    def backward(dz):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (scale_nonzero(dz, -1 / np.sqrt((1 - x) * (1 + x))),)
+
+    return np.arccos(x), backward
+
+
+@op(elementwise=True)
 def atan(x: Array) -> tuple[Array, Backward]:
     """z = arctan(x)
     dx = dz / (1 + x ** 2)
@@ -179,31 +269,131 @@ def atan(x: Array) -> tuple[Array, Backward]:
 
 
 @op(elementwise=True)
+def sinh(x: Array) -> tuple[Array, Backward]:
+    """z = (exp(x) - exp(-x)) / 2
+    dx = dz * cosh(x)
+    """
+
+    def backward(dz):
+        return (dz * np.cosh(x),)
+
+    return np.sinh(x), backward
+
+
+@op(elementwise=True)
+def cosh(x: Array) -> tuple[Array, Backward]:
+    """z = (exp(x) + exp(-x)) / 2
+    dx = dz * sinh(x)
+    """
+
+    def backward(dz):
+        return (dz * np.sinh(x),)
+
+    return np.cosh(x), backward
+
+
+@op(elementwise=True)
+def hypot(x: Array, y: Array) -> tuple[Array, Backward]:
+    """z = sqrt(x ** 2 + y ** 2)
+    dx = dz * x / z
+    dy = dz * y / z
+
+    Nothing overflows on the way. Where x = y = 0 the gradient is 0.
+    """
+    z = np.hypot(x, y)
+
+    def backward(dz):
+        length = np.where(z == 0, 1, z)
+        return dz * (x / length), dz * (y / length)
+
+    return z, backward
+
+
+@op(elementwise=True)
+def logaddexp(x: Array, y: Array) -> tuple[Array, Backward]:
+    """z = log(exp(x) + exp(y))
+    dx = dz * exp(x - z)
+    dy = dz * exp(y - z)
+
+    Where both are -inf the gradient is 0.
+    """
+    z = np.logaddexp(x, y)
+
+    def backward(dz):
+        with np.errstate(invalid="ignore"):
+            top = np.where(z == -np.inf, 0, z)
+            return dz * np.exp(x - top), dz * np.exp(y - top)
+
+    return z, backward
+
+
+@op(elementwise=True)
+def remainder(x: Array, y: Array) -> tuple[Array, Backward]:
+    """z = x - y * floor(x / y), without rounding on the way
+    dx = dz
+    dy = -dz * floor(x / y)
+
+    It has the sign of y.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.remainder(x, y)
+
+    def backward(dz):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return dz, -dz * np.floor_divide(x, y)
+
+    return z, backward
+
+
+@op(elementwise=True)
+def fmod(x: Array, y: Array) -> tuple[Array, Backward]:
+    """z = x - y * trunc(x / y), without rounding on the way
+    dx = dz
+    dy = -dz * trunc(x / y)
+
+    It has the sign of x, as in C.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.fmod(x, y)
+
+    def backward(dz):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return dz, -dz * np.trunc(np.divide(x, y, dtype=dz.dtype))
+
+    return z, backward
+
+
+@op(elementwise=True)
 def abs(x: Array) -> tuple[Array, Backward]:
     """z = |x|
     dx = dz * sign(x)
 
-    At x = 0 the gradient is 0.
+    At x = 0 the gradient is 0, and at NaN.
     """
 
     def backward(dz):
-        return (dz * np.sign(x),)
+        return (dz * sign(x),)
 
     return np.abs(x), backward
+
+
+def sign(x: Array) -> Array:
+    """-1, 0 or 1; 0 for NaN, as in PyTorch, so that a NaN which nothing came of does not go on."""
+    return np.subtract(x > 0, x < 0, dtype=np.int8)
 
 
 @op(elementwise=True)
 def maximum(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = max(x, y)
-    dx = dz * [x > y]
-    dy = dz * [y > x]
+    dx = dz where x > y, else 0
+    dy = dz where y > x, else 0
 
-    A tie gives half to each, so that the gradients still sum to dz.
+    A tie gives half to each, so that the gradients still sum to dz; NaN gives it to both.
     """
 
     def backward(dz):
-        share = _share(x > y, x == y, dz)
-        return dz * share, dz * (1 - share)
+        dz = np.where(x == y, dz / 2, dz)
+        return chosen(dz, ~(x < y)), chosen(dz, ~(y < x))
 
     return np.maximum(x, y), backward
 
@@ -211,28 +401,23 @@ def maximum(x: Array, y: Array) -> tuple[Array, Backward]:
 @op(elementwise=True)
 def minimum(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = min(x, y)
-    dx = dz * [x < y]
-    dy = dz * [y < x]
+    dx = dz where x < y, else 0
+    dy = dz where y < x, else 0
 
-    A tie gives half to each, so that the gradients still sum to dz.
+    A tie gives half to each, so that the gradients still sum to dz; NaN gives it to both.
     """
 
     def backward(dz):
-        share = _share(x < y, x == y, dz)
-        return dz * share, dz * (1 - share)
+        dz = np.where(x == y, dz / 2, dz)
+        return chosen(dz, ~(x > y)), chosen(dz, ~(y > x))
 
     return np.minimum(x, y), backward
-
-
-def _share(wins: Array, ties: Array, dz: Array) -> Array:
-    """1 where x wins, 1/2 at a tie, 0 elsewhere, in the dtype of dz."""
-    return np.where(ties, 0.5, wins).astype(dz.dtype, copy=False)
 
 
 @op(elementwise=True)
 def clamp(x: Array, *, min: Any = None, max: Any = None) -> tuple[Array, Backward]:
     """z = min(max(x, lowest), highest)
-    dx = dz * [lowest <= x <= highest]
+    dx = dz where lowest <= x <= highest, else 0
     """
     if min is None and max is None:
         raise ValueError("give min, max or both")
@@ -243,7 +428,7 @@ def clamp(x: Array, *, min: Any = None, max: Any = None) -> tuple[Array, Backwar
             inside &= x >= min
         if max is not None:
             inside &= x <= max
-        return (dz * inside,)
+        return (chosen(dz, inside),)
 
     return np.clip(x, min, max), backward
 
@@ -257,7 +442,7 @@ def where(x: Array, y: Array, *, condition: Array) -> tuple[Array, Backward]:
     condition = np.asarray(condition, dtype=bool)
 
     def backward(dz):
-        return dz * condition, dz * ~condition
+        return chosen(dz, condition), chosen(dz, ~condition)
 
     return np.where(condition, x, y), backward
 
@@ -271,7 +456,7 @@ def masked_fill(x: Array, *, mask: Array, value: float) -> tuple[Array, Backward
         raise TypeError(f"mask must be bool, got {mask.dtype}: write mask=(m == 0) or (m != 0)")
 
     def backward(dz):
-        return (dz * ~mask,)
+        return (chosen(dz, ~mask),)
 
     return np.where(mask, x.dtype.type(value), x), backward
 

@@ -13,6 +13,7 @@ from minigrad.core.loss import check_classes, each_loss, one_hot, reduced
 from minigrad.core.op import Array, Backward, op
 from minigrad.core.sums import log_softmax
 from minigrad.ops.activation import logistic
+from minigrad.ops.elementwise import sign
 
 
 @op
@@ -64,23 +65,68 @@ def l1_loss(x: Array, y: Array, *, reduction: str = "mean") -> tuple[Array, Back
     difference = x - y
 
     def backward(dz):
-        dx = np.sign(difference) * each_loss(dz, reduction, difference.size)
+        dx = sign(difference) * each_loss(dz, reduction, difference.size)
         return dx, -dx
 
     return reduced(np.abs(difference), reduction, difference.size), backward
 
 
+@op
+def smooth_l1_loss(x: Array, y: Array, *, beta: float = 1.0, reduction: str = "mean") -> tuple[Array, Backward]:
+    """z = mean of d ** 2 / (2 * beta) where d < beta, else d - beta / 2, d = |x - y|
+    dx = dz * (x - y) / beta / N where d < beta, else dz * sign(x - y) / N
+    dy = -dx
+
+    Girshick 2015.
+    """
+    difference = x - y
+    d = np.abs(difference)
+    small = np.minimum(d, beta)
+
+    def backward(dz):
+        dx = np.clip(difference / beta, -1, 1) * each_loss(dz, reduction, d.size)
+        return dx, -dx
+
+    return reduced(small * small / (2 * beta) + (d - small), reduction, d.size), backward
+
+
+@op(grad_fn="BinaryCrossEntropy")
+def binary_cross_entropy(
+    x: Array, target: Array, *, weight: Array | None = None, reduction: str = "mean"
+) -> tuple[Array, Backward]:
+    """z = mean of -(t * log x + (1 - t) * log(1 - x)), t the target; a log is no less than -100
+    dx = dz * (x - t) / max(x * (1 - x), 1e-12) / N
+    dtarget = dz * (log(1 - x) - log x) / N
+
+    x: probabilities. Each element counts weight times.
+    """
+    with np.errstate(divide="ignore"):
+        up, down = np.log(x), np.log1p(-x)
+    losses = -(target * np.maximum(up, -100) + (1 - target) * np.maximum(down, -100))
+    if weight is not None:
+        losses = losses * weight
+
+    def backward(dz):
+        each = each_loss(dz, reduction, losses.size)
+        if weight is not None:
+            each = each * weight
+        return each * (x - target) / np.maximum(x * (1 - x), 1e-12), each * (down - up)
+
+    return reduced(losses, reduction, losses.size), backward
+
+
 @op(grad_fn="BinaryCrossEntropyWithLogits")
 def bce_with_logits(
     x: Array,
-    *,
     target: Array,
+    *,
     weight: Array | None = None,
     pos_weight: Array | None = None,
     reduction: str = "mean",
 ) -> tuple[Array, Backward]:
     """z = mean of -(t * log s + (1 - t) * log(1 - s)), s = sigmoid(x), t the target
     dx = dz * (s - t) / N
+    dtarget = -dz * x / N
 
     Positive targets count pos_weight times, each element weight times.
     """
@@ -97,8 +143,11 @@ def bce_with_logits(
 
     def backward(dz):
         s = logistic(x)
-        dx = ((1 - target) * s - up * (1 - s)) * each_loss(dz, reduction, x.size)
-        return (dx if weight is None else dx * weight,)
+        each = each_loss(dz, reduction, x.size)
+        if weight is not None:
+            each = each * weight
+        slope = (positive if pos_weight is None else pos_weight * positive) - negative
+        return ((1 - target) * s - up * (1 - s)) * each, slope * each
 
     return reduced(losses, reduction, losses.size), backward
 

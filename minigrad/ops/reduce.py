@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
-from minigrad.core.sums import Axis, finite_max, widen
+from minigrad.core.sums import Axis, widen
+from minigrad.ops.elementwise import chosen, sign
 
 
 @op(reduces=True)
 def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = max x
-    dx = dz * [x = z] / (how many x equal z)
+    dx = dz / (how many x equal z) where x = z, else 0
 
-    Ties share the gradient evenly.
+    Ties share the gradient evenly. NaN is larger, and smaller, than all.
     """
     return extreme(x, x.max(axis, keepdims=True), axis, keepdims)
 
@@ -24,19 +27,30 @@ def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
 @op(reduces=True)
 def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = min x
-    dx = dz * [x = z] / (how many x equal z)
+    dx = dz / (how many x equal z) where x = z, else 0
 
-    Ties share the gradient evenly.
+    Ties share the gradient evenly. NaN is larger, and smaller, than all.
     """
     return extreme(x, x.min(axis, keepdims=True), axis, keepdims)
 
 
 def extreme(x: Array, z: Array, axis: Axis, keepdims: bool) -> tuple[Array, Backward]:
     def backward(dz):
-        hit = (x == z).astype(dz.dtype)
-        return (widen(dz, x.ndim, axis, keepdims) * hit / hit.sum(axis, keepdims=True),)
+        return (chosen(*shared(widen(dz, x.ndim, axis, keepdims), hits(x, z), axis)),)
 
     return (z if keepdims else z.squeeze(axis)), backward
+
+
+def hits(x: Array, z: Array) -> Array:
+    """Where x is the extreme z of its row."""
+    hit = x == z
+    return hit | np.isnan(x) if np.isnan(z).any() else hit
+
+
+def shared(dz: Array, hit: Array, axis: Axis) -> tuple[Array, Array]:
+    """The gradient of a row, divided by how many elements share it, and which do."""
+    with np.errstate(invalid="ignore"):
+        return (dz / hit.sum(axis, keepdims=True)).astype(dz.dtype, copy=False), hit
 
 
 @op(reduces=True)
@@ -81,6 +95,45 @@ def _degrees_of_freedom(x: Array, axis: Axis, correction: float) -> float:
 
 
 @op(reduces=True)
+def norm(x: Array, *, p: float = 2, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
+    """z = (sum |x| ** p) ** (1 / p)
+    dx = dz * sign(x) * (|x| / z) ** (p - 1)
+
+    p = 0 counts the elements that are not 0, p = inf and -inf take the largest and the smallest |x|. Where z = 0, and
+    where x = 0 with p below 1, the slope is infinite or has no direction: there the gradient is 0.
+    """
+    if p == 2:
+        size = x
+        z = np.sqrt((x * x).sum(axis, keepdims=True))
+    else:
+        size = np.abs(x)
+    if p == 0:
+        z = (x != 0).sum(axis, keepdims=True).astype(x.dtype)
+    elif p == 1:
+        z = size.sum(axis, keepdims=True)
+    elif math.isinf(p):
+        z = (size.max if p > 0 else size.min)(axis, keepdims=True)
+    elif p != 2:
+        with np.errstate(divide="ignore"):
+            z = (size**p).sum(axis, keepdims=True) ** (1 / p)
+
+    def backward(dz):
+        dz = widen(dz, x.ndim, axis, keepdims)
+        if p == 0:
+            return (None,)
+        if p == 1:
+            return (dz * sign(x),)
+        if math.isinf(p):
+            return (chosen(*shared(dz, hits(size, z), axis)) * sign(x),)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = x / z if p == 2 else sign(x) * (size / z) ** (p - 1)
+        flat = z == 0 if p >= 1 else (z == 0) | (x == 0)
+        return (np.where(flat, 0, dz * slope).astype(x.dtype, copy=False),)
+
+    return (z if keepdims else z.squeeze(axis)), backward
+
+
+@op(reduces=True)
 def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = product of x
     dx = dz * (product of all the other x)
@@ -90,12 +143,12 @@ def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[
     z = x.prod(axis, keepdims=keepdims)
 
     def backward(dz):
-        line = x.reshape(-1) if axis is None else np.moveaxis(x, axis, -1)
+        line = x.reshape(-1) if axis is None or x.ndim == 0 else np.moveaxis(x, axis, -1)
         before, after = np.ones_like(line), np.ones_like(line)
         np.cumprod(line[..., :-1], -1, out=before[..., 1:])
         np.cumprod(line[..., :0:-1], -1, out=after[..., -2::-1])
         others = before * after
-        others = others.reshape(x.shape) if axis is None else np.moveaxis(others, -1, axis)
+        others = others.reshape(x.shape) if axis is None or x.ndim == 0 else np.moveaxis(others, -1, axis)
         return (widen(dz, x.ndim, axis, keepdims) * others,)
 
     return z, backward
@@ -105,16 +158,23 @@ def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[
 def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
     """z = log sum exp(x)
     dx = dz * exp(x - z)
+
+    Where all x are -inf the gradient is 0.
     """
-    top = finite_max(x, axis)
+    top = finite(x.max(axis, keepdims=True, initial=-np.inf))
     with np.errstate(divide="ignore"):
         z = np.log(np.exp(x - top).sum(axis, keepdims=True)) + top
 
     def backward(dz):
-        share = np.exp(x - np.where(np.isinf(z), 0, z))
+        share = np.exp(x - np.where(z == -np.inf, 0, z))
         return (widen(dz, x.ndim, axis, keepdims) * share,)
 
     return (z if keepdims else z.squeeze(axis)), backward
+
+
+def finite(x: Array) -> Array:
+    """x, with 0 in place of infinities, which nothing can be subtracted from."""
+    return np.where(np.isinf(x), 0, x).astype(x.dtype, copy=False)
 
 
 @op
@@ -124,10 +184,35 @@ def cumsum(x: Array, *, axis: int = 0) -> tuple[Array, Backward]:
     """
 
     def backward(dz):
-        line = np.flip(np.atleast_1d(dz), axis)
-        return (np.flip(np.cumsum(line, axis), axis).reshape(dz.shape),)
+        return (cumsum_back(dz, axis),)
 
-    return np.cumsum(x, axis).reshape(x.shape), backward
+    return np.cumsum(np.atleast_1d(x), axis).reshape(x.shape), backward
+
+
+def cumsum_back(dz: Array, axis: int) -> Array:
+    """Sums from each element to the end."""
+    line = np.flip(np.atleast_1d(dz), axis)
+    return np.flip(np.cumsum(line, axis), axis).reshape(np.shape(dz))
+
+
+@op
+def logcumsumexp(x: Array, *, axis: int = 0) -> tuple[Array, Backward]:
+    """z_i = log(exp(x_1) + ... + exp(x_i))
+    dx_i = exp(x_i) * (dz_i / exp(z_i) + ... + dz_n / exp(z_n))
+    """
+    z = np.logaddexp.accumulate(np.atleast_1d(x), axis).reshape(x.shape)
+
+    def backward(dz):
+        # log of the sum over j >= i of |dz_j| exp(-z_j), for positive and negative dz apart: nothing overflows
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = [np.log(np.maximum(sign * dz, 0)) - z for sign in (1, -1)]
+            up, down = (
+                np.flip(np.logaddexp.accumulate(np.flip(np.atleast_1d(part), axis), axis), axis).reshape(x.shape)
+                for part in parts
+            )
+            return (np.where(x == -np.inf, 0, np.exp(up + x) - np.exp(down + x)).astype(x.dtype, copy=False),)
+
+    return z, backward
 
 
 def count(x: Array, axis: Axis) -> int:

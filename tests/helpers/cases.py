@@ -5,6 +5,7 @@ A case is an op, its positional arrays (float64, made anew from a fixed seed) an
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,8 +24,11 @@ TOLERANCE = 1e-6  # absolute and relative; the differences themselves are good t
 
 BROADCAST = ((), (1,), (3,), (1, 3), (2, 1), (2, 3), (4, 1, 3))
 SHAPES = ((), (1,), (4,), (2, 3), (3, 3), (2, 1, 3), (0, 3))
-APART = {"relu", "abs", "maximum", "minimum", "max", "min", "clamp", "l1_loss"}  # with kinks: values keep a distance
-POSITIVE = {"log", "log1p", "sqrt", "pow"}
+APART = set(  # with kinks: values keep a distance
+    "relu abs maximum minimum max min clamp l1_loss elu hardswish smooth_l1_loss norm".split()
+)
+INSIDE = {"asin", "acos"}  # of -1 and 1
+POSITIVE = {"log", "log1p", "log2", "log10", "sqrt", "pow"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Case:
             n = int(np.prod(arg))
             return ((rng.permutation(n) - n // 2) * 0.17 + 0.05 + 0.03 * place).reshape(arg)
         x = np.asarray(rng.normal(size=arg))
+        if self.op in INSIDE:
+            return np.asarray(0.95 * np.tanh(x))
         if self.op in POSITIVE:
             return np.asarray(0.4 + np.abs(x))
         return np.asarray(x + 0.3 * np.sign(x))
@@ -78,11 +84,18 @@ def _unary() -> Iterator[Case]:
         if facts(op).elementwise and len(signature(op).parameters) == 1:
             for shape in SHAPES:
                 yield Case(name, shape_id(shape), (shape,))
+    for name in ("elu", "softplus"):
+        for shape in SHAPES:
+            yield Case(name, shape_id(shape), (shape,))
     for name in ("gelu", "gelu_tanh"):
         yield Case(name, shape_id((50,)), ((50,),))
         yield Case(name, "far", (np.array([-7.0, -3.0, -1e-3, 0.0, 1e-3, 3.0, 7.0, 12.0]),))
     for shape in SHAPES:
         yield Case("clamp", f"both-{shape_id(shape)}", (shape,), {"min": -0.5, "max": 0.5})
+    for name in ("error_function", "complementary_error_function"):
+        yield Case(name, "far", (np.array([-3.0, -0.7, -0.49, -1e-3, 0.0, 1e-3, 0.49, 0.7, 2.0, 3.0]),))
+    yield Case("elu", "constants", ((2, 9),), {"alpha": 1.5, "scale": 0.7, "inner": 2.0})
+    yield Case("softplus", "constants", ((2, 9),), {"beta": 1.5, "threshold": 0.9})
     yield Case("clamp", "min", ((2, 9),), {"min": -0.5})
     yield Case("clamp", "max", ((2, 9),), {"max": 0.5})
     for shape in ((), (2, 3)):
@@ -95,12 +108,23 @@ def _unary() -> Iterator[Case]:
 
 
 def _binary() -> Iterator[Case]:
-    for name in ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "mse_loss", "l1_loss"):
+    for name in (
+        "add", "sub", "mul", "div", "pow", "maximum", "minimum", "hypot", "logaddexp", "mse_loss", "l1_loss",
+        "smooth_l1_loss",
+    ):  # fmt: skip
         for a in BROADCAST:
             for b in BROADCAST:
                 yield Case(name, shape_id(a, b), (a, b))
         yield Case(name, "square", ((3, 3), (3, 3)))
         yield Case(name, "empty", ((0, 3), (3,)), {"reduction": "sum"} if name.endswith("loss") else {})
+    for name in ("remainder", "fmod"):
+        x, y = np.array([[-5.3, 4.1, 0.7], [9.2, -0.4, 2.9]]), np.array([2.0, -1.5, 0.6])
+        yield Case(name, "rows", (x, y))
+        yield Case(name, "square", (x, x[::-1]))
+        yield Case(name, "0d", (np.array(-5.3), np.array(2.0)))
+        yield Case(name, "number", (x, 0.6))
+    for reduction in ("mean", "sum", "none"):
+        yield Case("smooth_l1_loss", reduction, ((2, 3), (2, 3)), {"beta": 0.3, "reduction": reduction})
     for name in ("mse_loss", "l1_loss"):
         for reduction in ("sum", "none"):
             for a, b in (((), ()), ((2, 3), (2, 3)), ((2, 1), (3,))):
@@ -122,6 +146,12 @@ def _binary() -> Iterator[Case]:
 
 def _reductions() -> Iterator[Case]:
     everywhere: tuple[Any, ...] = (None, 0, 1, 2, -1, -3, (0, 1), (0, 2), (-1, 0), (0, 1, 2))
+    for p in (2, 0.5, 1.5, 3, -1, 1, math.inf, -math.inf):
+        for axis in (None, 0, -1, (0, 2)):
+            yield Case("norm", f"p{p}-axis{axis}", ((2, 3, 4),), {"p": p, "axis": axis, "keepdims": axis == 0})
+    for axis in (0, 1, -1):
+        yield Case("logcumsumexp", f"axis{axis}", ((2, 3, 4),), {"axis": axis})
+    yield Case("logcumsumexp", "0d", ((),))
     for name in ("sum", "mean", "max", "min", "var", "std", "logsumexp"):
         for keepdims in (False, True):
             tail = "-keepdims" if keepdims else ""
@@ -319,16 +349,21 @@ def _losses() -> Iterator[Case]:
             yield Case("soft_cross_entropy", f"{name}-weight", (shape, shape), soft | {"weight": weight, "count": 2.5})
         for shape in ((), (3,), (2, 3)):
             n = int(np.prod(shape))
-            base = {"target": np.resize([0.0, 1.0, 0.3], n).reshape(shape), "reduction": reduction}
+            base = {"reduction": reduction}
+            yes = np.resize([0.0, 1.0, 0.3], n).reshape(shape)
             name = f"{reduction}-{shape_id(shape)}"
-            yield Case("bce_with_logits", name, (shape,), base)
+            likely = np.resize([0.1, 0.7, 0.4, 0.95], n).reshape(shape)
+            yield Case("binary_cross_entropy", name, (likely, yes), base)
+            heavy = np.asarray(likely * 3)
+            yield Case("binary_cross_entropy", f"{name}-weight", (likely, yes), base | {"weight": heavy})
+            yield Case("bce_with_logits", name, (shape, yes), base)
             heavy = np.resize([0.5, 3.0, 1.0], shape[-1:])
-            yield Case("bce_with_logits", f"{name}-pos", (shape,), base | {"pos_weight": heavy})
-            yield Case("bce_with_logits", f"{name}-weight", (shape,), base | {"weight": heavy})
+            yield Case("bce_with_logits", f"{name}-pos", (shape, yes), base | {"pos_weight": heavy})
+            yield Case("bce_with_logits", f"{name}-weight", (shape, yes), base | {"weight": heavy})
             yield Case(
                 "bce_with_logits",
                 f"{name}-both",
-                (shape,),
+                (shape, yes),
                 base | {"weight": heavy, "pos_weight": np.asarray(2 * heavy)},
             )
     yield Case("cross_entropy", "empty", ((0, 4),), {"target": np.zeros(0, dtype=int), "reduction": "sum"})
@@ -453,7 +488,7 @@ def _square() -> Iterator[Case]:
     yield Case("gather", "square", (square,), {"axis": 1, "index": np.array([[0, 0], [1, 0], [2, 2]])})
     yield Case("cross_entropy", "square", (square,), {"target": ids})
     yield Case("nll_loss", "square", (square,), {"target": ids})
-    yield Case("bce_with_logits", "square", (square,), {"target": mask.astype(float)})
+    yield Case("bce_with_logits", "square", (square, mask.astype(float)))
     yield Case("prod", "square", (square,), {"axis": 0})
     yield Case("reshape", "square", (square,), {"shape": (9,)})
     yield Case("permute", "square", ((2, 3, 3),), {"dims": (1, 0, 2)})

@@ -12,6 +12,7 @@ from minigrad.core.op import OPS, facts
 from minigrad.torch.errors import OpTypeError, OpValueError, explained
 from minigrad.torch.methods.base import Names, with_numpy_names
 from minigrad.torch.methods.gradients import Gradients
+from minigrad.torch.methods.halves import in_single
 from minigrad.torch.methods.named import Named
 from minigrad.torch.methods.numbers import Numbers
 from minigrad.torch.methods.out import Out
@@ -20,7 +21,7 @@ from minigrad.torch.methods.reductions import Reductions
 from minigrad.torch.methods.shapes import Shapes
 from minigrad.torch.methods.writing import InPlace, in_place
 
-__all__ = ["Methods", "OpTypeError", "OpValueError", "explained"]
+__all__ = ["Methods", "OpTypeError", "OpValueError", "explained", "in_single"]
 
 
 class Methods(Numbers, Reductions, Shapes, Picking, InPlace, Out, Gradients, Named):

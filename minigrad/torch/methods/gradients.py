@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.core.graph import state
 from minigrad.core.op import Array
 from minigrad.core.written import note_write
 from minigrad.torch.errors import OpTypeError
@@ -63,6 +64,12 @@ class Gradients(Base):
     def detach(self: Any) -> Tensor:
         """The same memory, out of the graph."""
         return self._made(self._array)
+
+    def _constant(self: Any, name: str) -> Array:
+        """The array of an argument that gets no gradient; RuntimeError where one is wanted."""
+        if state.grad_enabled and self.requires_grad:
+            raise RuntimeError(f"{name} requires a gradient, and none is computed for it: pass {name}.detach()")
+        return self._array
 
     def detach_(self: Any) -> Tensor:
         """Leave the graph for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.core.graph import state
 from minigrad.torch.dtypes import Number, plain, result_type
 from minigrad.torch.methods.base import Base, public
 
@@ -42,7 +42,7 @@ class Numbers(Base):
             return self / other
         if rounding_mode not in ("floor", "trunc"):
             raise ValueError(f"rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
-        return self // other if rounding_mode == "floor" else (self / other).trunc().to(result_type(self, other))
+        return self // other if rounding_mode == "floor" else self._compute(divided_to_zero, other)
 
     @public
     def true_divide(self: Any, other: Any) -> Tensor:
@@ -114,24 +114,28 @@ class Numbers(Base):
         return self
 
     def __floordiv__(self: Any, other: Any) -> Tensor:
-        return self._compute(quiet(np.floor_divide), other)
+        return self._compute(whole(np.floor_divide), other)
 
     def __rfloordiv__(self: Any, other: Any) -> Tensor:
         return self._like(other) // self
 
     def __mod__(self: Any, other: Any) -> Tensor:
-        if state.grad_enabled and (self.requires_grad or getattr(other, "requires_grad", False)):
-            return self - other * (self.detach() // (other.detach() if isinstance(other, Base) else other))
-        return self._compute(quiet(np.remainder), other)
+        check_divisor(self, other)
+        return self._binary(ops.remainder, self, other)
 
     def __rmod__(self: Any, other: Any) -> Tensor:
-        return self._like(other) % self
+        return self._binary(ops.remainder, other, self)
 
     def __lshift__(self: Any, other: Any) -> Tensor:
         return self._compute(np.left_shift, other)
 
     def __rshift__(self: Any, other: Any) -> Tensor:
         return self._compute(np.right_shift, other)
+
+    @public(in_place=True)
+    def relu(self: Any) -> Tensor:
+        """max(x, 0)."""
+        return self._apply(ops.relu, self)
 
     @public
     def maximum(self: Any, other: Any) -> Tensor:
@@ -178,9 +182,10 @@ class Numbers(Base):
     @public(in_place=True, also="clip")
     def clamp(self: Any, min: Any = None, max: Any = None) -> Tensor:
         if isinstance(min, Base) or isinstance(max, Base):  # bounds that have a gradient of their own
-            x = self if min is None else self.maximum(min)
-            return x if max is None else x.minimum(max)
-        return self._apply(ops.clamp, self, min=min, max=max)
+            x = self if min is None else self.where(~(self < min), min)
+            return x if max is None else x.where(~(x > max), max)
+        x = self._floating() if isinstance(min, float) or isinstance(max, float) else self
+        return self._apply(ops.clamp, x, min=min, max=max)
 
     def where(self: Any, condition: Tensor, other: Any) -> Tensor:
         """self where the condition (bool) holds, else other."""
@@ -275,7 +280,7 @@ class Numbers(Base):
     @public(in_place=True)
     def sign(self: Any) -> Tensor:
         """-1, 0 or 1, as each element is; no gradient flows back."""
-        return self._made(np.sign(self._array))
+        return self._made(ops.elementwise.sign(self._array).astype(self.dtype))
 
     @public(in_place=True)
     def floor(self: Any) -> Tensor:
@@ -325,27 +330,27 @@ class Numbers(Base):
     @public(in_place=True)
     def tan(self: Any) -> Tensor:
         """The tangent of angles in radians."""
-        return self.sin() / self.cos()
+        return self._apply(ops.tan, self._floating())
 
     @public(in_place=True)
     def sinh(self: Any) -> Tensor:
         """The hyperbolic sine, (exp(x) - exp(-x)) / 2."""
-        return (self.exp() - (-self).exp()) / 2
+        return self._apply(ops.sinh, self._floating())
 
     @public(in_place=True)
     def cosh(self: Any) -> Tensor:
         """The hyperbolic cosine, (exp(x) + exp(-x)) / 2."""
-        return (self.exp() + (-self).exp()) / 2
+        return self._apply(ops.cosh, self._floating())
 
     @public(in_place=True)
     def asin(self: Any) -> Tensor:
         """The angle in radians whose sine it is; NaN outside -1..1."""
-        return (self / (1 - self * self).sqrt()).atan()
+        return self._apply(ops.asin, self._floating())
 
     @public(in_place=True)
     def acos(self: Any) -> Tensor:
         """The angle in radians whose cosine it is; NaN outside -1..1."""
-        return math.pi / 2 - self.asin()
+        return self._apply(ops.acos, self._floating())
 
     @public
     def heaviside(self: Any, values: Any) -> Tensor:
@@ -365,7 +370,7 @@ class Numbers(Base):
     @public
     def erfc(self: Any) -> Tensor:
         """1 - erf(x)."""
-        return 1 - self.erf()
+        return self._apply(ops.complementary_error_function, self._floating())
 
     @public
     def deg2rad(self: Any) -> Tensor:
@@ -380,27 +385,27 @@ class Numbers(Base):
     @public
     def hypot(self: Any, other: Any) -> Tensor:
         """sqrt(self**2 + other**2), at broadcast shape."""
-        return (self * self + other * other).sqrt()
+        return self._binary(ops.hypot, self, other)
 
     @public
     def logaddexp(self: Any, other: Any) -> Tensor:
         """log(exp(self) + exp(other)), which does not overflow."""
-        return self.maximum(other) + (-(self - other).abs()).exp().log1p()
+        return self._binary(ops.logaddexp, self, other)
 
     @public(in_place=True)
     def exp2(self: Any) -> Tensor:
         """2 to the power of self."""
-        return (self * math.log(2)).exp()
+        return self._apply(ops.exp2, self._floating())
 
     @public(in_place=True)
     def log2(self: Any) -> Tensor:
         """The logarithm to base 2."""
-        return self.log() / math.log(2)
+        return self._apply(ops.log2, self._floating())
 
     @public(in_place=True)
     def log10(self: Any) -> Tensor:
         """The logarithm to base 10."""
-        return self.log() / math.log(10)
+        return self._apply(ops.log10, self._floating())
 
     @public(in_place=True)
     def rsqrt(self: Any) -> Tensor:
@@ -425,8 +430,10 @@ class Numbers(Base):
 
     @public(in_place=True)
     def lerp(self: Any, end: Any, weight: Any) -> Tensor:
-        """self + weight * (end - self)."""
-        return self + weight * (end - self)
+        """self + weight * (end - self), which at weight 1 is the end itself."""
+        if isinstance(weight, Base):
+            return (self + weight * (end - self)).where(weight.abs() < 0.5, end - (1 - weight) * (end - self))
+        return self + weight * (end - self) if builtins.abs(weight) < 0.5 else end - (1 - weight) * (end - self)
 
     @public(in_place=True)
     def clamp_min(self: Any, min: Any) -> Tensor:
@@ -441,7 +448,8 @@ class Numbers(Base):
     @public(in_place=True)
     def fmod(self: Any, other: Any) -> Tensor:
         """The remainder with the sign of self."""
-        return self - (self / other).trunc().to(self.dtype) * other
+        check_divisor(self, other)
+        return self._binary(ops.fmod, self, other)
 
     @public(in_place=True)
     def frac(self: Any) -> Tensor:
@@ -544,14 +552,32 @@ class Numbers(Base):
         return self._joined([part.unsqueeze(dim) for part in parts], dim)
 
 
-def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function that says nothing of infinities and NaN."""
+def check_divisor(x: Any, y: Any) -> None:
+    """Raise ZeroDivisionError for a zero among divisors of integers, whose quotient no integer stands for."""
+    if result_type(x, y).kind != "f" and not np.all(plain(y)):
+        raise ZeroDivisionError("division of integers by 0: use .float() for infinity")
 
-    def run(*args: Any) -> Any:
+
+def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy division with a whole result: silent about infinities and NaN, loud about integers divided by 0."""
+
+    def run(x: Any, y: Any) -> Any:
+        check_divisor(x, y)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return function(*args)
+            return function(x, y)
 
     return run
+
+
+def toward_zero(x: Any, y: Any) -> Any:
+    """x / y without what is behind the point; of integers, without a detour through floats."""
+    if x.dtype.kind == "f":
+        return np.trunc(x / y)
+    down = x // y
+    return down + ((down < 0) & (down * y != x))
+
+
+divided_to_zero = whole(toward_zero)
 
 
 def _before(size: int) -> tuple[int, int]:

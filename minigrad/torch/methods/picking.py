@@ -56,13 +56,20 @@ class Picking(Base):
 
     @public(in_place=True)
     def masked_fill(self: Any, mask: Tensor, value: Any) -> Tensor:
-        value = value.item() if isinstance(value, Base) else value
+        """A copy with a number, or the one number of a tensor, where the mask holds."""
+        if isinstance(value, Base):
+            if value.ndim:
+                raise ValueError(f"masked_fill takes a number or a 0-d tensor, got shape {value.shape}: use where()")
+            if value.requires_grad:
+                return value.to(self.dtype).where(mask, self)
+            value = value.item()
         return self._apply(ops.masked_fill, self, mask=plain(mask), value=value)
 
     @public
     def masked_select(self: Any, mask: Tensor) -> Tensor:
-        """The elements where a mask of bools is true: (n,)."""
-        return self[mask]
+        """The elements where the mask holds, after broadcasting: (N,)."""
+        shape = np.broadcast_shapes(self.shape, mask.shape)
+        return self.expand(shape)[mask.expand(shape)]
 
     @overload
     def nonzero(self: Any, *, as_tuple: Literal[False] = False) -> Tensor: ...
@@ -101,8 +108,12 @@ class Picking(Base):
     @public(in_place=True)
     def index_fill(self: Any, dim: int, index: Any, value: float) -> Tensor:
         """A number in place of the slices at index."""
-        shape = [*self.shape[: dim % self.ndim], index.numel(), *self.shape[dim % self.ndim + 1 :]]
-        return self.scatter(dim, self._spread(dim, index, shape), value)
+        if self.ndim == 0:
+            return self.masked_fill(self._made(np.array(index.numel() > 0)), value)
+        dim = dim_of(dim, self.ndim)
+        hit = np.zeros(self.shape[dim], dtype=bool)
+        hit[index._array] = True
+        return self.masked_fill(self._made(hit.reshape((-1,) + (1,) * (self.ndim - dim - 1))), value)
 
     def _spread(self: Any, dim: int, index: Any, shape: Sequence[int]) -> Tensor:
         """An index (N,) along dim for whole slices."""

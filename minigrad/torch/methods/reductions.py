@@ -12,7 +12,7 @@ from minigrad.core.loss import check_classes, one_hot
 from minigrad.core.op import Array, Op
 from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.dtypes import plain
-from minigrad.torch.errors import OpValueError
+from minigrad.torch.errors import OpTypeError, OpValueError
 from minigrad.torch.methods.base import Base, public
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Reductions(Base):
         return self._spread_along(ops.std, dim, unbiased, keepdim, correction)
 
     def _spread_along(self: Any, op: Op, dim: Any, unbiased: bool, keepdim: bool, correction: float | None) -> Tensor:
+        if self.dtype.kind != "f":
+            raise OpTypeError(f"{op.__name__}() of {self.dtype}: use .float().{op.__name__}()")
         if isinstance(dim, bool):  # var(False) means var(unbiased=False)
             dim, unbiased = None, dim
         correction = int(unbiased) if correction is None else correction
@@ -73,18 +75,13 @@ class Reductions(Base):
 
     @public
     def norm(self: Any, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """The vector norm of order ``p`` along ``dim`` or of all: 2 is the length."""
-        if p in (2, "fro"):
-            return (self * self).sum(dim, keepdim).sqrt()
-        if p == 1:
-            return self.abs().sum(dim, keepdim)
-        if p == 0:
-            return (self != 0).sum(dim, keepdim).to(self.dtype)
-        if p == float("inf"):
-            return self.abs().amax(dim, keepdim)
-        if p == -float("inf"):
-            return self.abs().amin(dim, keepdim)
-        return (self.abs() ** p).sum(dim, keepdim) ** (1 / p)
+        """(sum |x| ** p) ** (1 / p); "fro" is p = 2."""
+        if self.dtype.kind != "f":
+            raise OpTypeError(f"norm() of {self.dtype}: use .float().norm()")
+        if p not in ("fro", None) and not isinstance(p, int | float):
+            raise ValueError(f"norm knows p = a number or 'fro', got {p!r}")
+        p = 2 if p in ("fro", None) else p
+        return self._apply(ops.norm, self, p=p, axis=axis_of(dim), keepdims=keepdim)
 
     @public
     def amax(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -214,12 +211,15 @@ class Reductions(Base):
         return found if place.ndim == 0 else found.movedim(-1, 0)
 
     @public(in_place=True)
-    def cumprod(self: Any, dim: int) -> Tensor:
+    def cumprod(self: Any, dim: int, *, dtype: Any = None) -> Tensor:
         """z_i = x_1 * ... * x_i along an axis."""
-        parts = list(self.split(1, dim))
+        x = self._summed(dtype)
+        if x.ndim == 0 or x.numel() == 0:
+            return x.clone()
+        parts = list(x.split(1, dim))
         for i in range(1, len(parts)):
             parts[i] = parts[i - 1] * parts[i]
-        return self._joined(parts, dim) if parts else self.clone()
+        return self._joined(parts, dim)
 
     @public
     def cummax(self: Any, dim: int) -> ValuesIndices:
@@ -242,10 +242,7 @@ class Reductions(Base):
     @public
     def logcumsumexp(self: Any, dim: int) -> Tensor:
         """log(exp(x_1) + ... + exp(x_i)) along an axis."""
-        parts = list(self.split(1, dim))
-        for i in range(1, len(parts)):
-            parts[i] = parts[i - 1].logaddexp(parts[i])
-        return self._joined(parts, dim)
+        return self._apply(ops.logcumsumexp, self._floating(), axis=dim)
 
     @public
     def mode(self: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
@@ -316,7 +313,7 @@ class Reductions(Base):
         """Cross-entropy whose targets are, or become, probabilities: label smoothing, weights for the classes."""
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-        scale = None if weight is None else weight._array
+        scale = None if weight is None else weight._constant("weight")
         axis, count, keep = check_classes(self._array), None, None
         if target._array.dtype.kind != "f":  # class indices: one-hot rows, zeros for those that do not count
             wanted, keep = one_hot(self._array, target._array, axis, ignore_index)
