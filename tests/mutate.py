@@ -160,7 +160,7 @@ def wrong(node: ast.AST, replace: Callable[[ast.AST], Change]) -> Iterator[Chang
     elif isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute) and node.func.attr == "copy" and not node.args:
             yield replace(node.func.value)
-        symmetric = isinstance(node.func, ast.Name) and node.func.id in ("max", "min")
+        symmetric = ast.unparse(node.func).rpartition(".")[2] in ("max", "min", "swapaxes")
         if len(node.args) > 1 and not symmetric and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
             yield set_(node, "args", [node.args[1], node.args[0], *node.args[2:]])
     elif isinstance(node, ast.comprehension):

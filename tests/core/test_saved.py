@@ -13,7 +13,7 @@ from cases import CASES, Case
 
 import minigrad as mg
 from minigrad.core.op import OPS
-from minigrad.core.written import saved_arrays
+from minigrad.core.written import memory_of, saved_arrays, writes
 from minigrad.speed.twins import TWINS
 
 with suppress(ImportError):  # without numba there are no compiled twins
@@ -89,3 +89,12 @@ def test_what_a_helper_of_the_backward_holds_has_a_name_and_a_write_to_it_is_not
     y.data[0] = 5.0
     with pytest.raises(RuntimeError, match=r"needs x \(2,\), which was changed in place"):
         z.backward()
+
+
+def test_the_time_of_a_write_is_forgotten_with_its_array():
+    x = mg.zeros(3)
+    x.add_(1)
+    key = id(memory_of(x._array))
+    assert key in writes.times
+    del x
+    assert key not in writes.times
