@@ -3,10 +3,12 @@
 from minigrad.core.graph import no_grad
 from minigrad.look.anomaly import AnomalyError, detect_anomaly
 from minigrad.look.gradcheck import GradcheckError, gradcheck
-from minigrad.torch.autograd import Function, grad
+from minigrad.torch import autograd as function
+from minigrad.torch.autograd import Context as FunctionCtx
+from minigrad.torch.autograd import Function, Variable, grad, once_differentiable
 from minigrad.torch.grad_mode import enable_grad, set_grad_enabled
 
 __all__ = [
-    "AnomalyError", "Function", "GradcheckError", "detect_anomaly", "enable_grad", "grad", "gradcheck", "no_grad",
-    "set_grad_enabled",
+    "AnomalyError", "Function", "FunctionCtx", "GradcheckError", "Variable", "detect_anomaly", "enable_grad",
+    "function", "grad", "gradcheck", "no_grad", "once_differentiable", "set_grad_enabled",
 ]  # fmt: skip

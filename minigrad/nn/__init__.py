@@ -1,6 +1,8 @@
 """Modules, layers, losses and what works on them, under the names of ``torch.nn``."""
 
-from minigrad.core.layers import GELU, Dropout, Embedding, LayerNorm, LearnedPositions, Linear, ModuleList
+import sys
+
+from minigrad.core.layers import GELU, Dropout, LayerNorm, LearnedPositions, Linear, ModuleList
 from minigrad.core.module import Module, Parameter
 from minigrad.nn import functional, init, parallel, utils
 from minigrad.nn.activations import (
@@ -44,6 +46,7 @@ from minigrad.nn.convolution import (
     MaxPool2d,
 )
 from minigrad.nn.efficient_attention import LinformerAttention, LongformerAttention, PerformerAttention
+from minigrad.nn.embedding import Embedding
 from minigrad.nn.layers import (
     Bilinear,
     ConstantPad1d,
@@ -60,6 +63,18 @@ from minigrad.nn.layers import (
     Upsample,
     ZeroPad1d,
     ZeroPad2d,
+)
+from minigrad.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyLinear,
+    UninitializedParameter,
 )
 from minigrad.nn.losses import (
     BCELoss,
@@ -99,13 +114,17 @@ __all__ = [
     "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DataParallel", "Dropout", "Dropout1d",
     "Dropout2d", "Embedding", "Flatten", "GRUCell", "GaussianNLLLoss", "GroupNorm", "Hardshrink", "Hardsigmoid",
     "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
-    "KLDivLoss", "L1Loss", "LSTMCell", "LayerNorm", "LeakyReLU", "LearnedPositions", "Linear", "LinformerAttention",
-    "LogSigmoid", "LogSoftmax", "LongformerAttention", "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d",
-    "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance",
-    "Parameter", "ParameterDict", "ParameterList", "PerformerAttention", "PoissonNLLLoss", "RMSNorm", "RNNCell",
-    "ReLU", "ReLU6", "ReflectionPad1d", "RelativeBuckets", "ReplicationPad1d", "RotaryPositions", "Sequential",
-    "SiLU", "Sigmoid", "SinusoidalPositions", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unflatten",
-    "Upsample", "ZeroPad1d", "ZeroPad2d", "functional", "init", "parallel", "utils",
+    "KLDivLoss", "L1Loss", "LSTMCell", "LayerNorm", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv1d",
+    "LazyConv2d", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "LazyLinear", "LeakyReLU", "LearnedPositions", "Linear", "LinformerAttention", "LogSigmoid", "LogSoftmax",
+    "LongformerAttention", "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict",
+    "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict",
+    "ParameterList", "PerformerAttention", "PoissonNLLLoss", "RMSNorm", "RNNCell", "ReLU", "ReLU6",
+    "ReflectionPad1d", "RelativeBuckets", "ReplicationPad1d", "RotaryPositions", "Sequential", "SiLU", "Sigmoid",
+    "SinusoidalPositions", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink",
+    "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unflatten", "UninitializedParameter",
+    "Upsample", "ZeroPad1d", "ZeroPad2d", "functional", "init", "modules", "parallel", "utils",
 ]  # fmt: skip
+
+modules = sys.modules[__name__]  # ``nn.modules.activation.ReLU``: PyTorch's files of layers are all one here

@@ -49,12 +49,17 @@ class _Conv(Module):
     def reset_parameters(self) -> None:
         """Draw the initial weights anew: uniform in +-1 / sqrt(inputs of each output), as in PyTorch."""
         bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                init.uniform_(parameter, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with a weight and bias that a subclass has made of its own."""
         conv = F.conv1d if self.axes == 1 else F.conv2d
-        return conv(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return conv(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
@@ -156,15 +161,40 @@ class MaxPool2d(_MaxPool):
 class AvgPool1d(_Pool):
     """The mean of each window, (N, C, L) -> (N, C, L')."""
 
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = count_include_pad
+
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        sizes = (self.kernel_size, self.stride, self.padding)
+        return F.avg_pool1d(input, *sizes, self.ceil_mode, self.count_include_pad)
 
 
-class AvgPool2d(_Pool):
+class AvgPool2d(AvgPool1d):
     """The mean of each window, (N, C, H, W) -> (N, C, H', W')."""
 
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
+
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        sizes = (self.kernel_size, self.stride, self.padding)
+        return F.avg_pool2d(input, *sizes, self.ceil_mode, self.count_include_pad, self.divisor_override)
 
 
 class AdaptiveAvgPool1d(Module):

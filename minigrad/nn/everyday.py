@@ -1,4 +1,4 @@
-"""The functions of the everyday layers: linear, embedding, layer norm, GELU, dropout."""
+"""The functions of the everyday layers: linear, layer norm, GELU, dropout."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from typing import Any
 
 from minigrad import ops
 from minigrad.core.tensor import Tensor, apply
-from minigrad.torch.arguments import check_last, probability, row_of
+from minigrad.torch.arguments import check_last, probability
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weightᵀ + bias: (..., I), (O, I), (O,) -> (..., O)."""
     return apply(ops.linear, input, weight, bias)
-
-
-def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, *_: Any
-) -> Tensor:
-    """Rows of a table: integer ids (...), table (V, C) -> (..., C); the row padding_idx gets no gradient."""
-    if max_norm is not None:
-        raise ValueError("max_norm is not covered: scale the rows of the table under no_grad()")
-    return apply(ops.embedding, weight, ids=input._array, padding_idx=row_of(padding_idx, weight.shape[0]))
 
 
 def layer_norm(

@@ -34,7 +34,8 @@ from minigrad.nn.distances import (
     normalize,
     pairwise_distance,
 )
-from minigrad.nn.everyday import dropout, embedding, gelu, layer_norm, linear
+from minigrad.nn.embedding import embedding
+from minigrad.nn.everyday import dropout, gelu, layer_norm, linear
 from minigrad.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -147,3 +147,9 @@ def _fan(tensor: Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return _fans(tensor)[mode == "fan_out"]
+
+
+# PyTorch's names of these before they said that they write in place
+constant, eye, normal, uniform = constant_, eye_, normal_, uniform_
+kaiming_normal, kaiming_uniform, orthogonal = kaiming_normal_, kaiming_uniform_, orthogonal_
+xavier_normal, xavier_uniform = xavier_normal_, xavier_uniform_

@@ -13,7 +13,7 @@ from minigrad.core.module import Module, Parameter
 from minigrad.core.tensor import Tensor, apply
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.tensors import empty, zeros
+from minigrad.nn.tensors import cat, empty, zeros
 from minigrad.ops import Array
 
 
@@ -42,8 +42,6 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads, got {embed_dim} and {num_heads}")
-        if add_bias_kv or add_zero_attn:
-            raise NotImplementedError("add_bias_kv and add_zero_attn are not offered: append to key and value yourself")
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout probability must be between 0 and 1, got {dropout}")
         self.embed_dim = embed_dim
@@ -64,6 +62,9 @@ class MultiheadAttention(Module):
             self.register_parameter("in_proj_weight", None)
         self.register_parameter("in_proj_bias", Parameter(zeros(3 * embed_dim, dtype=dtype)) if bias else None)
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, Parameter(empty(1, 1, embed_dim, dtype=dtype)) if add_bias_kv else None)
+        self.add_zero_attn = add_zero_attn
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -73,6 +74,9 @@ class MultiheadAttention(Module):
         for bias in (self.in_proj_bias, self.out_proj.bias):
             if bias is not None:
                 init.zeros_(bias)
+        for extra in (self.bias_k, self.bias_v):
+            if extra is not None:
+                init.xavier_normal_(extra)
 
     def forward(
         self,
@@ -105,11 +109,17 @@ class MultiheadAttention(Module):
             key = value = query
         batch, time, source = query.shape[0], query.shape[1], key.shape[1]
 
-        query, key, value = (self._split_heads(x) for x in self._project(query, key, value))  # (B, H, T or S, D)
+        query, key, value = self._project(query, key, value)
+        key, value, added = self._longer(key, value)
+        query, key, value = (self._split_heads(x) for x in (query, key, value))  # (B, H, T or S, D)
         bias, allowed = self._masks(key_padding_mask, attn_mask, batch, time, source)
         if is_causal and attn_mask is None:
             causal = np.tri(time, source, dtype=bool)
             allowed = causal if allowed is None else allowed & causal
+        if added:  # which everybody may attend to
+            bias = None if bias is None else cat([bias, bias.new_zeros(*bias.shape[:-1], added)], -1)
+            if allowed is not None:
+                allowed = np.concatenate([allowed, np.ones((*allowed.shape[:-1], added), dtype=bool)], -1)
         drop = self.dropout if self.training else 0.0
 
         weights: Tensor | None = None
@@ -143,6 +153,15 @@ class MultiheadAttention(Module):
         else:
             weights = self.in_proj_weight.split(size)
         return [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)]
+
+    def _longer(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Keys and values (B, S, E) with a learned step at the end, then one of zeros, where asked for; how many."""
+        ends = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
+        ends += [(key.new_zeros(1, 1, self.embed_dim),) * 2] if self.add_zero_attn else []
+        for more_key, more_value in ends:
+            pairs = ((key, more_key), (value, more_value))
+            key, value = (cat([x, more.expand(x.shape[0], 1, self.embed_dim)], 1) for x, more in pairs)
+        return key, value, len(ends)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, T, E) -> (B, H, T, D)."""

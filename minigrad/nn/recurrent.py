@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.core.module import Module, Parameter
 from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
 from minigrad.nn import init
+from minigrad.nn.packed import PackedSequence
 from minigrad.nn.tensors import cat, empty, stack, zeros
 
 
@@ -117,13 +119,30 @@ class _Recurrent(Module):
     def flatten_parameters(self) -> None:
         """Nothing to do here; PyTorch programs for a GPU call it."""
 
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return list(self._parameters)
+
+    @property
+    def _flat_weights(self) -> list[Parameter]:
+        return list(self.parameters())
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction."""
+        each = 4 if self.bias else 2
+        flat = self._flat_weights
+        return [flat[i : i + each] for i in range(0, len(flat), each)]
+
     def _step(
         self, gates: Tensor, state: tuple[Tensor, ...], weight_hh: Tensor, bias_hh: Tensor | None
     ) -> tuple[Tensor, ...]:
         raise NotImplementedError
 
-    def _run(self, input: Tensor, given: tuple[Tensor, ...] | None) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, input: Any, given: tuple[Tensor, ...] | None) -> tuple[Any, list[Tensor]]:
         """The outputs of the last layer, and each kind of state after the last step, of all layers and directions."""
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, given)
         batched = input.ndim == 3
         if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
             wanted = f"(B, T, {self.input_size})" if self.batch_first else f"(T, B, {self.input_size})"
@@ -135,8 +154,36 @@ class _Recurrent(Module):
             x = x.transpose(0, 1)
         if x.shape[0] == 0:
             raise ValueError("the sequence must have at least one step, it has none")
-        starts = self._starts(x, given, batched)  # (layers * directions, B, H) each
+        starts = self._starts(x.shape[1], x, given, batched)  # (layers * directions, B, H) each
+        x, last = self._layers(x, starts, _steps, stack)
+        if not batched:
+            return x.squeeze(1), [state.squeeze(1) for state in last]
+        return x.transpose(0, 1) if self.batch_first else x, last
 
+    def _run_packed(
+        self, input: PackedSequence, given: tuple[Tensor, ...] | None
+    ) -> tuple[PackedSequence, list[Tensor]]:
+        """The same for sequences of different lengths: each has its last state where it ends."""
+        running = input.batch_sizes.tolist()
+        order, back = input.sorted_indices, input.unsorted_indices
+        if given is not None and order is not None:
+            given = tuple(state.index_select(1, order) for state in given)
+        starts = self._starts(running[0], input.data, given, batched=True)
+        x, last = self._layers(input.data, starts, lambda gates: gates.split(running), cat)
+        last = last if back is None else [state.index_select(1, back) for state in last]
+        return input._replace(data=x), last
+
+    def _layers(
+        self,
+        x: Tensor,
+        starts: list[Tensor],
+        split: Callable[[Tensor], Sequence[Tensor]],
+        join: Callable[[list[Tensor]], Tensor],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All layers: split gives the steps of a sequence, (b, ...) each, join puts them together again.
+
+        A step may have fewer rows than the batch: the first b sequences go on, the states of the others stay.
+        """
         finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer > 0:
@@ -145,25 +192,28 @@ class _Recurrent(Module):
             for suffix in self._suffixes(layer):
                 weight_hh, bias_hh = getattr(self, f"weight_hh_{suffix}"), getattr(self, f"bias_hh_{suffix}", None)
                 weight_ih, bias_ih = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"bias_ih_{suffix}", None)
-                steps = _steps(F.linear(x, weight_ih, bias_ih))  # T of (B, gates * H)
+                steps = split(F.linear(x, weight_ih, bias_ih))  # T of (b, gates * H)
                 backwards = suffix.endswith("_reverse")
                 state = tuple(start[len(finals)] for start in starts)
                 hidden = []
                 for gates in reversed(steps) if backwards else steps:
-                    state = self._step(gates, state, weight_hh, bias_hh)
-                    hidden.append(state[0])
-                directions.append(stack(hidden[::-1] if backwards else hidden))  # (T, B, H)
+                    count = gates.shape[0]
+                    if count == state[0].shape[0]:
+                        state = self._step(gates, state, weight_hh, bias_hh)
+                        hidden.append(state[0])
+                        continue
+                    new = self._step(gates, tuple(s[:count] for s in state), weight_hh, bias_hh)
+                    hidden.append(new[0])
+                    state = tuple(cat([a, s[count:]]) for a, s in zip(new, state, strict=True))
+                directions.append(join(hidden[::-1] if backwards else hidden))  # (T, B, H)
                 finals.append(state)
             x = directions[0] if len(directions) == 1 else cat(directions, dim=-1)
 
-        last = [stack(states) for states in zip(*finals, strict=True)]
-        if not batched:
-            return x.squeeze(1), [state.squeeze(1) for state in last]
-        return x.transpose(0, 1) if self.batch_first else x, last
+        return x, [stack(states) for states in zip(*finals, strict=True)]
 
-    def _starts(self, x: Tensor, given: tuple[Tensor, ...] | None, batched: bool) -> list[Tensor]:
+    def _starts(self, batch: int, x: Tensor, given: tuple[Tensor, ...] | None, batched: bool) -> list[Tensor]:
         """The initial states (layers * directions, B, H), zeros unless given."""
-        count, batch = self.num_layers * (1 + self.bidirectional), x.shape[1]
+        count = self.num_layers * (1 + self.bidirectional)
         if given is None:
             return [zeros(count, batch, self.hidden_size, dtype=x.dtype)] * self.states
         wanted = (count, batch, self.hidden_size) if batched else (count, self.hidden_size)

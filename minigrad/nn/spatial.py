@@ -11,7 +11,7 @@ from typing import Any
 
 from minigrad import ops
 from minigrad.core.tensor import Tensor, apply
-from minigrad.nn.tensors import einsum
+from minigrad.nn.tensors import einsum, full
 
 
 def several(value: Any, n: int) -> tuple[int, ...]:
@@ -132,49 +132,110 @@ def conv_transpose2d(
     return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _pool(x: Tensor, n: int, size: Any, stride: Any, padding: Any, dilation: Any, fill: float) -> Tensor:
+def _pool(
+    x: Tensor, n: int, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, fill: float
+) -> Tensor:
     """(..., *L) -> (..., *O, elements of a window)."""
-    size = several(size, n)
-    stride = size if stride is None else several(stride, n)
-    windows = _windows(x, size, stride, several(padding, n), several(dilation, n), fill)
-    return windows.flatten(-n)
+    size, padding, dilation = (several(v, n) for v in (size, padding, dilation))
+    stride = several(stride or size, n)
+    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        raise ValueError(f"padding {padding} must be at most half the window {size}")
+    if ceil_mode:
+        more = _more(x.shape[-n:], size, stride, padding, dilation)
+        x = apply(ops.pad, x, widths=((0, 0),) * (x.ndim - n) + more, value=fill)
+    return _windows(x, size, stride, padding, dilation, fill).flatten(-n)
+
+
+def _more(lengths: Sequence[int], *settings: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """What ceil_mode adds at the end of each axis for one more window, which must begin within what was there."""
+    added = []
+    for length, size, stride, padding, dilation in zip(lengths, *settings, strict=True):
+        span = dilation * (size - 1) + 1
+        count = -(-(length + 2 * padding - span) // stride)
+        count -= count * stride >= length + padding
+        added.append((0, max(0, count * stride + span - length - 2 * padding)))
+    return tuple(added)
 
 
 def max_pool1d(
-    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Tensor:
     """The largest of each window, whose first such element gets the gradient: (N, C, L) -> (N, C, L')."""
-    _refuse_ceil(ceil_mode)
-    return _pool(input, 1, kernel_size, stride, padding, dilation, -math.inf).max(-1).values
+    _refuse_indices(return_indices)
+    return _pool(input, 1, kernel_size, stride, padding, dilation, ceil_mode, -math.inf).max(-1).values
 
 
 def max_pool2d(
-    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Tensor:
     """The largest of each window, whose first such element gets the gradient: (N, C, H, W) -> (N, C, H', W')."""
-    _refuse_ceil(ceil_mode)
-    return _pool(input, 2, kernel_size, stride, padding, dilation, -math.inf).max(-1).values
+    _refuse_indices(return_indices)
+    return _pool(input, 2, kernel_size, stride, padding, dilation, ceil_mode, -math.inf).max(-1).values
+
+
+def _refuse_indices(return_indices: bool) -> None:
+    if return_indices:
+        raise ValueError("return_indices=True is not covered: argmax of Tensor.unfold's windows says where they are")
 
 
 def avg_pool1d(
-    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window: (N, C, L) -> (N, C, L')."""
-    _refuse_ceil(ceil_mode)
-    return _pool(input, 1, kernel_size, stride, padding, 1, 0.0).mean(-1)
+    """The mean of each window: (N, C, L) -> (N, C, L').
+
+    The padding counts as zeros, or unless count_include_pad not at all; what ceil_mode adds never counts.
+    """
+    return _averaged(input, 1, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 def avg_pool2d(
-    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window: (N, C, H, W) -> (N, C, H', W')."""
-    _refuse_ceil(ceil_mode)
-    return _pool(input, 2, kernel_size, stride, padding, 1, 0.0).mean(-1)
+    """The mean of each window, or its sum divided by divisor_override: (N, C, H, W) -> (N, C, H', W').
+
+    The padding counts as zeros, or unless count_include_pad not at all; what ceil_mode adds never counts.
+    """
+    return _averaged(input, 2, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _refuse_ceil(ceil_mode: bool) -> None:
+def _averaged(
+    x: Tensor, n: int, size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: int | None
+) -> Tensor:
+    windows = _pool(x, n, size, stride, padding, 1, ceil_mode, 0.0)
+    if divisor is not None:
+        return windows.sum(-1) / divisor
+    size, padding = several(size, n), several(padding, n)
+    if not ceil_mode and (include or not any(padding)):
+        return windows.mean(-1)
+    stride, lengths = several(stride or size, n), x.shape[-n:]
+    counted = full(lengths, 1.0, dtype=x.dtype)  # what there is to count, once for all channels
+    counted = apply(ops.pad, counted, widths=tuple((p, p) for p in padding), value=float(include))
     if ceil_mode:
-        raise ValueError("ceil_mode=True is not covered: pad the input")
+        counted = apply(ops.pad, counted, widths=_more(lengths, size, stride, padding, (1,) * n), value=0.0)
+    return windows.sum(-1) / _pool(counted, n, size, stride, 0, 1, False, 0.0).sum(-1)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int) -> Tensor:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from minigrad.core.graph import no_grad
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import note_write
-from minigrad.nn.tensors import cat, stack
+from minigrad.nn import parametrize
+from minigrad.nn.packed import rnn
+from minigrad.nn.parametrize import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
+from minigrad.nn.tensors import cat
 from minigrad.ops import Array
 from minigrad.torch.dtypes import get_default_dtype
 
@@ -94,14 +97,26 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         start = end
 
 
-def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
-    """Sequences (T_i, ...) of different lengths as one batch (T, B, ...), or (B, T, ...) if batch_first."""
-    longest = max(len(s) for s in sequences)
-    rows = [cat([s, s.new_full((longest - len(s), *s.shape[1:]), padding_value)]) for s in sequences]
-    return stack(rows, 0 if batch_first else 1)
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all tensors taken as one vector, a 0-d tensor."""
+    arrays = [tensor._array for tensor in ([tensors] if isinstance(tensors, Tensor) else tensors)]
+    total = _norm(np.array([_norm(array, float(norm_type)) for array in arrays]), float(norm_type))
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(f"the norm of the tensors is {total}")
+    return Tensor(np.asarray(total, dtype=arrays[0].dtype if arrays else get_default_dtype()))
 
 
-class rnn:
-    """``torch.nn.utils.rnn``."""
+clip_grad_norm = clip_grad_norm_  # PyTorch's name of it before it said that it writes in place
 
-    pad_sequence = staticmethod(pad_sequence)
+parametrizations = parametrize
+
+__all__ = [
+    "clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector",
+    "parametrizations", "parametrize", "remove_spectral_norm", "remove_weight_norm", "rnn", "spectral_norm",
+    "vector_to_parameters", "weight_norm",
+]  # fmt: skip

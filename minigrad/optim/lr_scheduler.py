@@ -430,3 +430,6 @@ class Noam(LRScheduler):
     def lr_at(self, base_lr: float, index: int) -> float:
         n = self.last_epoch + 1
         return self.factor * self.d_model**-0.5 * min(n**-0.5, n * self.warmup_steps**-1.5)
+
+
+_LRScheduler = LRScheduler  # PyTorch's older name of the base class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -13,9 +14,31 @@ from minigrad.core.tensor import Tensor
 from minigrad.core.written import memory_of, note_write
 from minigrad.ops import Array
 from minigrad.torch.grad_mode import enable_grad
+from minigrad.torch.hooks import RemovableHandle, add_hook
 
 SMALL = 1 << 12  # elements: for so few, calling NumPy takes longer than the work
 Given: TypeAlias = "tuple[Array, Array, dict[str, Any]]"  # a parameter, its gradient, what is kept for it
+
+
+def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A ``step`` with the hooks before and after it; one that calls another step runs them once."""
+
+    @functools.wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if self._stepping or not (self.pre_hooks or self.post_hooks):
+            return step(self, *args, **kwargs)
+        self._stepping = True
+        try:
+            for hook in list(self.pre_hooks):
+                args, kwargs = hook(self, args, kwargs) or (args, kwargs)
+            result = step(self, *args, **kwargs)
+            for hook in list(self.post_hooks):
+                hook(self, args, kwargs)
+            return result
+        finally:
+            self._stepping = False
+
+    return hooked
 
 
 class Optimizer:
@@ -27,9 +50,12 @@ class Optimizer:
     """
 
     elementwise = False
+    _stepping = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "step" in vars(cls):
+            cls.step = with_hooks(vars(cls)["step"])  # type: ignore[method-assign]
         if "update" in vars(cls):  # whoever writes another one says of it anew that it is elementwise
             cls.elementwise = vars(cls).get("elementwise", False)
 
@@ -39,6 +65,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self.pre_hooks: list[Any] = []
+        self.post_hooks: list[Any] = []
         groups = list(params)
         if not groups:
             raise ValueError("the optimizer got no parameters: was the module's parameters() iterator used up before?")
@@ -82,6 +110,15 @@ class Optimizer:
                     p.grad._array[...] = 0
                     note_write(p.grad._array)
 
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each step; it may return other args and kwargs."""
+        return add_hook(self.pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return add_hook(self.post_hooks, hook)
+
+    @with_hooks
     @no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; returns what the closure, if given, returned."""

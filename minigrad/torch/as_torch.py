@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib.machinery
 import linecache
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -15,11 +14,21 @@ import numpy as np
 
 from minigrad.tools.lines import is_users
 
+# The files of PyTorch's torch.nn.modules: every layer is looked for in all of minigrad.nn
+NN_FILES = (
+    "activation batchnorm container conv distance dropout flatten instancenorm linear loss module normalization "
+    "padding pooling rnn sparse transformer upsampling"
+)
+
 # A module of PyTorch -> where its names are, from minigrad on
 MODULES = {
     "torch": "",
+    "torch._dynamo": "_dynamo",
+    "torch.accelerator": "accelerator",
     "torch.amp": "amp",
     "torch.autograd": "autograd",
+    "torch.autograd.function": "autograd",
+    "torch.autograd.variable": "autograd",
     "torch.backends": "backends",
     "torch.backends.cuda": "backends.cuda",
     "torch.backends.cudnn": "backends.cudnn",
@@ -27,19 +36,36 @@ MODULES = {
     "torch.cuda": "cuda",
     "torch.cuda.amp": "amp",
     "torch.distributed": "distributed",
+    "torch.distributions": "distributions",
+    "torch.distributions.bernoulli": "distributions",
+    "torch.distributions.categorical": "distributions",
+    "torch.distributions.distribution": "distributions",
+    "torch.distributions.kl": "distributions",
+    "torch.distributions.normal": "distributions",
+    "torch.distributions.uniform": "distributions",
+    "torch.hub": "hub",
+    "torch.jit": "jit",
     "torch.linalg": "linalg",
     "torch.mps": "mps",
+    "torch.multiprocessing": "multiprocessing",
     "torch.nn": "nn",
     "torch.nn.functional": "nn.functional",
     "torch.nn.init": "nn.init",
     "torch.nn.modules": "nn",
+    **{f"torch.nn.modules.{name}": "nn" for name in NN_FILES.split()},
     "torch.nn.parallel": "nn.parallel",
+    "torch.nn.parallel.distributed": "nn.parallel",
     "torch.nn.parameter": "nn",
     "torch.nn.utils": "nn.utils",
+    "torch.nn.utils.clip_grad": "nn.utils",
+    "torch.nn.utils.parametrizations": "nn.parametrize",
+    "torch.nn.utils.parametrize": "nn.parametrize",
     "torch.nn.utils.rnn": "nn.utils.rnn",
+    "torch.onnx": "onnx",
     "torch.optim": "optim",
     "torch.optim.lr_scheduler": "optim.lr_scheduler",
-    "torch.optim.optimizer": "optim",
+    **{f"torch.optim.{name}": "optim" for name in ("adam", "adamw", "lbfgs", "optimizer", "rmsprop", "sgd")},
+    "torch.profiler": "profiler",
     "torch.random": "random",
     "torch.testing": "testing",
     "torch.utils": "utils",
@@ -47,6 +73,7 @@ MODULES = {
     "torch.utils.data": "utils.data",
     "torch.utils.data.dataloader": "utils.data",
     "torch.utils.data.dataset": "utils.data",
+    "torch.utils.data.distributed": "utils.data.distributed",
     "torch.utils.data.sampler": "utils.data",
     "torch.utils.tensorboard": "utils.tensorboard",
 }
@@ -54,41 +81,60 @@ MODULES = {
 VERSION = "2.0.0+minigrad"  # the version of PyTorch whose names are meant
 
 INSTEAD = {
-    "jit": "call the function as it is, nothing is compiled here",
-    "onnx": "save the state dict with torch.save and read it with minigrad.load",
-    "profiler": "python -m cProfile script.py",
-    "hub": "load the weights with PyTorch once and hand them over with minigrad.from_torch",
-    "multiprocessing": "the training loop in one process",
+    "AdaptiveMaxPool1d": "nn.MaxPool1d with the size worked out",
+    "AdaptiveMaxPool2d": "nn.MaxPool2d with the size worked out",
+    "AlphaDropout": "nn.Dropout",
+    "Buffer": "Module.register_buffer(name, tensor)",
+    "Conv3d": "nn.Conv2d, with one axis folded into the batch",
+    "DistributedSampler": "shuffle=True in the DataLoader",
+    "EmbeddingBag": "nn.Embedding, then .sum(1) or .mean(1)",
+    "MaxPool3d": "nn.MaxPool2d, with one axis folded into the batch",
+    "ScriptModule": "the module as it is, nothing is compiled here",
+    "complex": "two float tensors, for the real and the imaginary part, or torch.polar and torch.view_as_complex",
+    "complex128": "torch.view_as_complex of a float64 tensor (..., 2)",
+    "complex64": "torch.view_as_complex of a float32 tensor (..., 2)",
+    "cpp_extension": "an op in NumPy: minigrad.autograd.Function",
+    "export": "minigrad.save(model.state_dict(), path)",
     "fft": "numpy.fft on tensor.detach().numpy()",
-    "sparse": "dense tensors",
-    "quantization": "float32",
-    "complex": "two float tensors, for the real and the imaginary part",
-    "polar": "cos and sin of the angle, as two float tensors",
-    "view_as_complex": "x[..., 0] and x[..., 1]",
-    "view_as_real": "stack([real, imaginary], -1)",
-    "vmap": "a batch axis in front",
+    "fx": "minigrad.trace, which records what a run does",
     "func": "minigrad.autograd.grad",
+    "masked": "masked_fill and where",
+    "mkldnn": "the module as it is",
+    "nested": "nn.utils.rnn.pad_sequence and a mask",
+    "overrides": "a subclass of nn.Module",
+    "package": "minigrad.save(model.state_dict(), path)",
+    "quantization": "float32",
+    "scatter_reduce": "scatter_add, or a loop over amax of masked_fill",
+    "sparse": "dense tensors",
+    "special": "the functions of torch itself and numpy",
+    "stft": "Tensor.unfold for the windows and numpy.fft",
+    "vmap": "a batch axis in front",
+    "xpu": "device 'cpu'",
 }
 
 
 def missing(module: str, name: str, names: Sequence[str]) -> str:
-    """What to say of ``module.name``, which is not there: who asked for it, and what to use instead."""
+    """What to say of ``module.name``, which is not there: who asked for it, and what to use instead.
+
+    ``names`` are those that are there; a near one is named, unless it or what was asked for is a whole submodule.
+    """
     instead = INSTEAD.get(name)
     if instead is None:
-        close = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], 1, 0.75)
+        names = [n for n in names if not n.startswith("_") and f"{module}.{n}" not in MODULES]
+        close = difflib.get_close_matches(name, names, 1, 0.75)
         instead = f"{module}.{close[0]}" if close else None
     use = f"; use {instead}" if instead else "; docs/pytorch.md lists what is covered"
     return f"{module}.{name} is not covered by minigrad{_asked_in()}{use}"
 
 
 def _asked_in() -> str:
-    """The innermost line that is neither the library's nor Python's own."""
+    """The innermost line that is neither the library's nor Python's own; a notebook's cell need not lie on disk."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if is_users(file) and os.path.exists(file):
+        if is_users(file) and file != "<string>":
             line = linecache.getline(file, frame.f_lineno).strip()
-            return f" (asked for in {file}, line {frame.f_lineno}: {line})"
+            return f" (asked for in {file}, line {frame.f_lineno}{': ' if line else ''}{line})"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,16 @@ from minigrad.torch.dtypes import (
     int16,
     int32,
     int64,
+    set_default_dtype,
     uint8,
 )
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
-    "LongTensor", "ShortTensor", "arange", "as_tensor", "asarray", "bernoulli", "empty", "empty_like", "eye",
-    "from_numpy", "full", "full_like", "linspace", "logspace", "normal", "ones", "ones_like", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "tensor", "tril_indices", "triu_indices", "zeros",
+    "LongTensor", "ShortTensor", "arange", "as_tensor", "asarray", "bernoulli", "channels_last",
+    "contiguous_format", "empty", "empty_like", "eye", "from_numpy", "full", "full_like", "linspace", "logspace",
+    "normal", "ones", "ones_like", "preserve_format", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "set_default_tensor_type", "tensor", "tril_indices", "triu_indices", "zeros",
     "zeros_like",
 ]  # fmt: skip
 
@@ -56,23 +57,23 @@ def _made(array: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     return Tensor(np.asarray(array).astype(_or_default(dtype), copy=False), requires_grad=requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All 0."""
-    return _made(np.zeros(ints(size), dtype=_or_default(dtype)), dtype, device, requires_grad)
+    return _made(np.zeros(ints(sizes or size), dtype=_or_default(dtype)), dtype, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """All 1."""
-    return _made(np.ones(ints(size), dtype=_or_default(dtype)), dtype, device, requires_grad)
+    return _made(np.ones(ints(sizes or size), dtype=_or_default(dtype)), dtype, device, requires_grad)
 
 
 def _or_default(dtype: Any) -> Any:
     return get_default_dtype() if dtype is None else check_dtype(dtype)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(*sizes: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """To be filled; all 0 until then, so that nothing depends on what the memory held."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -81,12 +82,16 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     return _made(np.full(size, value._array), dtype or value.dtype, device, requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
     """Zeros in a tensor's shape and dtype."""
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
     """Ones in a tensor's shape and dtype."""
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
@@ -95,7 +100,13 @@ empty_like = zeros_like
 
 
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """One number in a tensor's shape and dtype."""
     array = np.full(input.shape, as_tensor(fill_value)._array, dtype=check_dtype(dtype) or input.dtype)
@@ -141,36 +152,59 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _made(np.eye(n, m), dtype, device, requires_grad)
 
 
-def from_numpy(array: Any) -> Tensor:
+def from_numpy(ndarray: Any) -> Tensor:
     """A tensor on the array's own memory."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy needs a NumPy array, got {type(array).__name__}: use tensor(data)")
-    return Tensor(array)
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy needs a NumPy array, got {type(ndarray).__name__}: use tensor(data)")
+    return Tensor(ndarray)
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The data as a tensor, sharing memory where it can."""
-    return as_tensor(obj, dtype=dtype, device=device)
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """The data as a tensor, sharing memory where it can, or a copy."""
+    made = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype=dtype, device=device)
+    return made.requires_grad_() if requires_grad else made
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = (),
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform in [0, 1)."""
-    return _made(rng(generator).random(ints(size)), dtype, device, requires_grad)
+    return _made(rng(generator).random(ints(sizes or size)), dtype, device, requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = (),
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
-    return _made(rng(generator).standard_normal(ints(size)), dtype, device, requires_grad)
+    return _made(rng(generator).standard_normal(ints(sizes or size)), dtype, device, requires_grad)
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal with a mean and a standard deviation for each element, or in a size."""
+    given = [v.dtype for v in (mean, std) if isinstance(v, Tensor)]
     mean, std = (v._array if isinstance(v, Tensor) else v for v in (mean, std))
-    return _made(rng(generator).normal(mean, std, size), None, None, False)
+    return _made(rng(generator).normal(mean, std, size), dtype or (given or [None])[0], device, requires_grad)
 
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -178,12 +212,16 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     return input.bernoulli(generator=generator)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
     """Drawn evenly from 0..1, in a tensor's shape and dtype."""
     return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
     """Drawn from the standard normal distribution, in a tensor's shape and dtype."""
     return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
@@ -205,14 +243,29 @@ def randint(
     return _made(rng(generator).integers(int(low), int(high), tuple(size)), dtype, device, requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None) -> Tensor:
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Integers from ``low`` up to, but without, ``high``, in a tensor's shape and dtype."""
-    return randint(low, high, input.shape, dtype=input.dtype)
+    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = np.int64, device: Any = None) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = np.int64,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """0 ... n - 1 in random order."""
-    return _made(rng(generator).permutation(n), dtype, device, False)
+    return _made(rng(generator).permutation(n), dtype, device, requires_grad)
 
 
 def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
@@ -225,20 +278,77 @@ def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
     return Tensor(np.stack(np.triu_indices(row, offset, col)))
 
 
-def _legacy(dtype: Any) -> Callable[..., Tensor]:
-    def make(*data: Any) -> Tensor:
+class _OfDtype(type):
+    """The type of PyTorch's first tensor types: their tensors are Tensors of one dtype."""
+
+    dtype: Any
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == cls.dtype
+
+    def __call__(cls, *data: Any) -> Tensor:
         if len(data) == 1 and not isinstance(data[0], int):
-            return as_tensor(np.array(as_tensor(data[0])._array, dtype=dtype))
-        return zeros(*data, dtype=dtype)
-
-    make.__doc__ = f"A {np.dtype(dtype)} tensor of the data, or to be filled in the sizes."
-    return make
+            return as_tensor(np.array(as_tensor(data[0])._array, dtype=cls.dtype))
+        return zeros(*data, dtype=cls.dtype)
 
 
-FloatTensor, DoubleTensor, HalfTensor = _legacy(float32), _legacy(float64), _legacy(float16)
+class FloatTensor(metaclass=_OfDtype):
+    """A float32 tensor of the data, or to be filled in the sizes; as a type, what such tensors are."""
+
+    dtype = float32
 
 
-LongTensor, IntTensor, ShortTensor, CharTensor = _legacy(int64), _legacy(int32), _legacy(int16), _legacy(int8)
+class DoubleTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, float64."""
+
+    dtype = float64
 
 
-ByteTensor, BoolTensor = _legacy(uint8), _legacy(bool_)
+class HalfTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, float16."""
+
+    dtype = float16
+
+
+class LongTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, int64."""
+
+    dtype = int64
+
+
+class IntTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, int32."""
+
+    dtype = int32
+
+
+class ShortTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, int16."""
+
+    dtype = int16
+
+
+class CharTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, int8."""
+
+    dtype = int8
+
+
+class ByteTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, uint8."""
+
+    dtype = uint8
+
+
+class BoolTensor(metaclass=_OfDtype):
+    """As ``FloatTensor``, bool."""
+
+    dtype = bool_
+
+
+preserve_format, contiguous_format, channels_last = "preserve_format", "contiguous_format", "channels_last"
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Set the dtype that Python floats turn into, by a tensor type or its name, "torch.DoubleTensor"."""
+    set_default_dtype(check_dtype(t))

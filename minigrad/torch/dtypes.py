@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -46,24 +47,62 @@ def check_device(name: Any) -> None:
 
 
 class _MissingDtype:
-    """A dtype that NumPy does not have: it can be named, not used."""
+    """A dtype that NumPy does not have: where it is used, a wider one takes its place, and that is said once."""
 
-    def __init__(self, name: str, instead: str) -> None:
+    kind = "f"
+    said = False
+
+    def __init__(self, name: str, instead: np.dtype[Any]) -> None:
         self.name = name
         self.instead = instead
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What NumPy asks an object for that is given as a dtype."""
+        if not self.said:
+            self.said = True
+            warnings.warn(
+                f"{self.name}: NumPy has no such dtype, {self.instead} is used for it: more memory, more precision",
+                stacklevel=3,
+            )
+        return self.instead
 
     def __repr__(self) -> str:
         return self.name
 
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self.instead
 
-bfloat16 = _MissingDtype("bfloat16", "float32")
+    def __hash__(self) -> int:
+        return hash(self.instead)
+
+
+bfloat16 = _MissingDtype("bfloat16", float32)
 
 
 def check_dtype(dtype: Any) -> Any:
-    """The dtype, unless it is one that NumPy does not have: then TypeError with what to use instead."""
-    if isinstance(dtype, _MissingDtype):
-        raise OpTypeError(f"{dtype.name}: NumPy has no such dtype, use {dtype.instead}")
-    return dtype
+    """The dtype, or the one that takes its place where NumPy has none; types and names of tensors stand for theirs."""
+    if isinstance(dtype, str) and dtype.startswith("torch."):
+        return _named(dtype)
+    own = getattr(dtype, "dtype", None)
+    return own if isinstance(own, np.dtype) else dtype
+
+
+def _named(name: str) -> np.dtype[Any]:
+    """ "torch.FloatTensor" or "torch.float32" as a dtype."""
+    short = name.removeprefix("torch.").removeprefix("cuda.")
+    if name.startswith("torch.cuda."):
+        check_device("cuda")
+    found = LEGACY.get(short.removesuffix("Tensor")) or (None if short.endswith("Tensor") else short)
+    if found is None:
+        raise OpTypeError(f"there is no tensor type {name!r}")
+    return np.dtype(found) if found != "bfloat16" else bfloat16.dtype
+
+
+LEGACY = {  # PyTorch's first names for tensors of each dtype, before Tensor
+    "Float": "float32", "Double": "float64", "Half": "float16", "Long": "int64", "Int": "int32", "Short": "int16",
+    "Char": "int8", "Byte": "uint8", "Bool": "bool", "BFloat16": "bfloat16",
+}  # fmt: skip
 
 
 class _Settings:
@@ -77,6 +116,7 @@ def get_default_dtype() -> np.dtype[Any]:
 
 def set_default_dtype(dtype: Any) -> None:
     """Set the dtype that Python floats turn into; float32 unless set."""
+    dtype = check_dtype(dtype)
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"the default dtype must be a floating one, got {np.dtype(dtype)}")
     _Settings.default_dtype = np.dtype(dtype)
@@ -121,7 +161,7 @@ def _rank(x: Any) -> tuple[int, np.dtype[Any]]:
 
 def array_from(data: Any, dtype: Any, copy: bool) -> Array:
     """What a tensor of the data holds: Python floats get the default dtype, ints int64; arrays keep theirs."""
-    check_dtype(dtype)
+    dtype = check_dtype(dtype)
     data = plain(data)
     given = isinstance(data, np.ndarray | np.generic)
     if not given and isinstance(data, list | tuple):
@@ -156,7 +196,7 @@ def destination(args: Sequence[Any], dtype: Any, device: Any) -> Any:
     for arg in args:
         if hasattr(arg, "_array"):
             dtype = arg.dtype
-        elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool")):
+        elif isinstance(arg, str) and not arg.startswith(("float", "int", "uint", "bool", "torch.")):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -15,3 +17,10 @@ class RemovableHandle:
     def remove(self) -> None:
         if self._entry in self._hooks:
             self._hooks.remove(self._entry)
+
+
+def add_hook(hooks: list[Any], hook: Callable[..., Any]) -> RemovableHandle:
+    """Put a hook at the end of a list."""
+    entry = partial(hook)  # compares by identity, so the same hook can be there twice
+    hooks.append(entry)
+    return RemovableHandle(hooks, entry)

@@ -66,6 +66,16 @@ class Numbered:
             raise IndexError(f"{type(self).__name__} has {n} modules, there is no [{index}]")
         return list(self._modules)[index]
 
+    def pop(self: Any, index: int = -1) -> Module:
+        """Take a module out and return it."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __add__(self: Any, modules: Iterable[Module]) -> Any:
+        """A new one with these modules at the end, which both share."""
+        return self[:].extend(modules)
+
     def __iadd__(self: Any, modules: Iterable[Module]) -> Any:
         return self.extend(modules)
 

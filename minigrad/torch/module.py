@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from minigrad.core.written import note_write
 from minigrad.torch.dtypes import bfloat16, destination, float16, float32, float64, plain
-from minigrad.torch.hooks import RemovableHandle
+from minigrad.torch.hooks import RemovableHandle, add_hook
 
 if TYPE_CHECKING:
     from minigrad.core.module import Module, Parameter
@@ -71,11 +71,11 @@ class ModuleMethods:
 
     def register_forward_pre_hook(self: Any, hook: Callable[[Any, tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call ``hook(module, args)`` before each forward; what it returns, unless None, takes the place of args."""
-        return _add_hook(self._pre_hooks, hook)
+        return add_hook(self._pre_hooks, hook)
 
     def register_forward_hook(self: Any, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each forward; what it returns, unless None, is the new output."""
-        return _add_hook(self._hooks, hook)
+        return add_hook(self._hooks, hook)
 
     def __delattr__(self: Any, name: str) -> None:
         for kind in ("_parameters", "_modules", "_buffers"):
@@ -90,13 +90,18 @@ class ModuleMethods:
         return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
 
     def register_parameter(self: Any, name: str, param: Parameter | None) -> None:
-        """Add a parameter under a name; None keeps the name for a parameter that is switched off."""
+        """Add a parameter under a name; None keeps the name for a parameter that is switched off.
+
+        KeyError, as from the two below, where something else has the name: assign to it, or delete it first.
+        """
+        self._check_free("_parameters", name)
         self._register("_parameters", name, param)
 
     def register_buffer(self: Any, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is not learned; it goes into the state dict if persistent."""
         if tensor is not None and not hasattr(tensor, "_array"):
             raise TypeError(f"buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
+        self._check_free("_buffers", name)
         self._register("_buffers", name, tensor)
         self._temporary.discard(name)
         if not persistent:
@@ -106,6 +111,7 @@ class ModuleMethods:
         """Add a smaller module under a name."""
         if module is not None and not isinstance(module, ModuleMethods):
             raise TypeError(f"{name!r} must be a Module or None, got {type(module).__name__}")
+        self._check_free("_modules", name)
         self._register("_modules", name, module)
 
     register_module = add_module
@@ -168,9 +174,9 @@ class ModuleMethods:
         fn(self)
         return self
 
-    def state_dict(self: Any, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+    def state_dict(self: Any, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
         """Parameters and persistent buffers by dotted path: detached tensors on the same memory."""
-        found: dict[str, Tensor] = {}
+        found: OrderedDict[str, Tensor] = OrderedDict()
         for kind in (self._parameters, self._buffers):
             for name, member in kind.items():
                 if member is not None and name not in self._temporary:
@@ -333,12 +339,16 @@ class ModuleMethods:
         if hasattr(type(self), name) and name not in self.__dict__:
             raise KeyError(f"{type(self).__name__} has a method or class attribute {name!r} already")
 
+    def _check_free(self: Any, kind: str, name: str) -> None:
+        """Raise KeyError where something of another kind has the name, which a registration would drop."""
+        if name not in self.__dict__.get(kind, ()) and name in (
+            *self.__dict__.keys(),
+            *self.__dict__.get("_parameters", ()),
+            *self.__dict__.get("_buffers", ()),
+            *self.__dict__.get("_modules", ()),
+        ):
+            raise KeyError(f"attribute {name!r} exists already in {type(self).__name__}: del it before")
+
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         """What a call of the module computes; each module defines its own."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(), so it cannot be called")
-
-
-def _add_hook(hooks: list[Any], hook: Callable[..., Any]) -> RemovableHandle:
-    entry = partial(hook)  # compares by identity, so the same hook can be there twice
-    hooks.append(entry)
-    return RemovableHandle(hooks, entry)

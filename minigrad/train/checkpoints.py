@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from minigrad.core.tensor import Tensor
 from minigrad.train.files import atomic_write
+from minigrad.train.plainer import plain_key, plainer
 
 _STRUCTURE = "structure.json"
 _FORMAT = "minigrad checkpoint"
@@ -40,13 +42,17 @@ def save(obj: Any, f: Any) -> None:
     """Write nested dicts, lists, tuples, strings, numbers, bools, None, arrays and tensors to a file.
 
     ``f`` is a path, or a binary file that is open. The format is NumPy's ``.npz`` whatever the name, but for
-    ``.safetensors``. The file replaces an older one only when it is complete, and no file but a checkpoint. Raises
-    TypeError, naming the place, for anything else.
+    ``.safetensors``. The file replaces an older one only when it is complete, and no file but a checkpoint. Of anything
+    else what is in it is saved: a module as its state_dict, a dataclass as a dict of its fields, and what only a pickle
+    could hold as None; one warning says of which this is true.
     """
     if str(f).endswith(".safetensors"):
         return _save_safetensors(obj, f)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    structure = {"format": _FORMAT, "version": _VERSION, "content": _pack(obj, "", arrays)}
+    changed: list[str] = []
+    structure = {"format": _FORMAT, "version": _VERSION, "content": _pack(obj, "", arrays, changed)}
+    if changed:
+        warnings.warn(f"saved without pickle: {'; '.join(changed)}", stacklevel=2)
     text = np.frombuffer(json.dumps(structure).encode("ascii"), dtype=np.uint8)
     with contextlib.nullcontext(f) if hasattr(f, "write") else atomic_write(f, MARK) as file:
         np.savez(file, allow_pickle=False, **{_STRUCTURE: text}, **arrays)
@@ -73,8 +79,8 @@ def _save_safetensors(obj: Any, path: str | Path) -> None:
             file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """JSON for the structure; arrays are put aside under their dotted path."""
+def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]], changed: list[str]) -> Any:
+    """JSON for the structure; arrays are put aside under their dotted path, what is saved as another thing is noted."""
     if obj is None or isinstance(obj, bool | str):
         return obj
     if isinstance(obj, int) and not isinstance(obj, np.generic):
@@ -84,24 +90,19 @@ def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     if isinstance(obj, Tensor | np.ndarray | np.generic):
         array = obj._array if isinstance(obj, Tensor) else np.asarray(obj)
         if array.dtype.kind not in KINDS or array.dtype.itemsize > 8:
-            raise TypeError(f"cannot save {path or 'the object'}: an array of {array.dtype}")
+            return _pack(plainer(obj, path, changed, f"an array of {array.dtype}"), path, arrays, changed)
         key = path or "value"
         while key in arrays or key in (_STRUCTURE, "file"):
             key += "_"
         arrays[key] = array
         return {"tensor" if isinstance(obj, Tensor) else "array": key}
     if isinstance(obj, dict):
-        wrong = [k for k in obj if type(k) not in (str, int)]
-        if wrong:
-            raise TypeError(f"cannot save {path or 'the object'}: the key {wrong[0]!r} is neither a string nor an int")
-        return {"dict": [[k, _pack(v, f"{path}.{k}".lstrip("."), arrays)] for k, v in obj.items()]}
+        items = [(plain_key(k, path, changed), v) for k, v in obj.items()]
+        return {"dict": [[k, _pack(v, f"{path}.{k}".lstrip("."), arrays, changed)] for k, v in items]}
     if isinstance(obj, list | tuple):
         kind = "list" if isinstance(obj, list) else "tuple"
-        return {kind: [_pack(v, f"{path}.{i}".lstrip("."), arrays) for i, v in enumerate(obj)]}
-    hint = ", save its state_dict()" if hasattr(obj, "state_dict") else ""
-    raise TypeError(
-        f"cannot save {path or 'the object'}: {type(obj).__name__} is not plain data, an array or a tensor{hint}"
-    )
+        return {kind: [_pack(v, f"{path}.{i}".lstrip("."), arrays, changed) for i, v in enumerate(obj)]}
+    return _pack(plainer(obj, path, changed), path, arrays, changed)
 
 
 def load(f: Any, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad.core.tensor import Tensor
 from minigrad.tools.random import Generator
+from minigrad.torch.absent import data_distributed as distributed
 from minigrad.torch.creation import as_tensor, randint, randperm
 from minigrad.torch.joining import stack
 
@@ -316,5 +317,5 @@ def get_worker_info() -> None:
 __all__ = [
     "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "RandomSampler", "Sampler",
     "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "default_collate",
-    "get_worker_info", "random_split",
+    "distributed", "get_worker_info", "random_split",
 ]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
+import dataclasses
 import importlib.metadata
 import io
 import os
@@ -133,15 +135,21 @@ def test_a_missing_name_says_which_where_and_what_instead(torch):
         torch.nn.Conv9d  # noqa: B018
     with pytest.raises(ImportError, match=r"torch\.nn\.functional\.crossentropy is not covered.*use .*cross_entropy"):
         from torch.nn.functional import crossentropy  # noqa: F401
-    with pytest.raises(ModuleNotFoundError, match=r"torch\.profiler is not covered.*cProfile"):
-        import torch.profiler
+    with pytest.raises(ModuleNotFoundError, match=r"torch\.fft is not covered.*numpy\.fft"):
+        import torch.fft
+    for name in ("distribution", "multiprocess"):  # a whole submodule is no guess for another
+        with pytest.raises(AttributeError, match=rf"torch\.{name} is not covered.*docs/pytorch\.md lists"):
+            getattr(torch, name)
+    cell = compile("torch.nn.Conv9d", "ipykernel_1/2.py", "exec")
+    with pytest.raises(AttributeError, match=r"asked for in ipykernel_1/2\.py, line 1\)"):
+        exec(cell, {"torch": torch})
     with pytest.raises(AttributeError, match=r"minigrad\.sofmax is not covered.*use minigrad\.softmax"):
         mg.sofmax  # noqa: B018
-    assert not hasattr(torch, "jit") and hasattr(torch.nn.functional, "scaled_dot_product_attention")
+    assert not hasattr(torch, "fft") and hasattr(torch.nn.functional, "scaled_dot_product_attention")
     assert "softmax" in dir(torch)
 
 
-def test_what_is_not_here_is_answered_or_refused_in_a_sentence(torch):
+def test_what_is_not_here_is_answered_or_refused_in_a_sentence(torch, monkeypatch):
     assert not torch.cuda.is_available() and torch.cuda.device_count() == 0 and not torch.backends.mps.is_available()
     assert not torch.distributed.is_initialized() and torch.distributed.get_world_size() == 1
     torch.backends.cudnn.benchmark = True
@@ -160,8 +168,43 @@ def test_what_is_not_here_is_answered_or_refused_in_a_sentence(torch):
     for refused in (torch.distributed.init_process_group, lambda: torch.nn.parallel.DistributedDataParallel(model)):
         with pytest.raises(RuntimeError, match=r"torchrun"):
             refused()
-    with pytest.raises(TypeError, match=r"bfloat16.*use float32"):
-        torch.ones(2).to(torch.bfloat16)
+    monkeypatch.setattr(type(torch.bfloat16), "said", False)
+    torch.bfloat16.__dict__.pop("said", None)
+    with pytest.warns(UserWarning, match=r"bfloat16.*float32 is used for it"):
+        assert torch.ones(2).to(torch.bfloat16).dtype == torch.float32
+    assert torch.nn.Linear(2, 2, dtype=torch.bfloat16).weight.dtype == torch.bfloat16  # said once
+
+
+def test_modules_without_a_place_here_can_be_imported_and_say_what_to_do_at_first_use(torch):
+    import torch.multiprocessing as mp
+    import torch.onnx
+    from torch.hub import load
+    from torch.profiler import ProfilerActivity, profile, record_function
+    from torch.utils.data.distributed import DistributedSampler
+
+    for use, said in (
+        (lambda: torch.onnx.export(None, (), "x"), r"torch\.onnx\.export is not covered.*instead: save the state dict"),
+        (lambda: mp.spawn(print), r"torch\.multiprocessing\.spawn.*one process"),
+        (lambda: load("a/b", "c"), r"torch\.hub\.load.*from_torch"),
+        (lambda: profile(activities=[ProfilerActivity.CPU]), r"torch\.profiler\.profile.*cProfile"),
+        (lambda: DistributedSampler([1]), r"DistributedSampler.*shuffle=True"),
+        (lambda: torch.jit.trace(print, ()), r"torch\.jit\.trace.*as it is"),
+        (lambda: torch._dynamo.explain(print), r"torch\._dynamo\.explain"),
+        (lambda: mp.Queue.maker(), r"torch\.multiprocessing\.Queue\.maker"),
+    ):
+        with pytest.raises(NotImplementedError, match=said):
+            use()
+    assert torch.jit.script(max) is max and torch.jit.script_method(max) is max and not torch.jit.is_scripting()
+    assert torch._dynamo.disable(recursive=False)(max) is max
+    torch._dynamo.config.suppress_errors = True
+    with record_function("step"):
+        assert not torch.accelerator.is_available() and torch.accelerator.current_accelerator() is None
+    with pytest.raises(AttributeError, match=r"torch\.onnx\.exprot is not covered.*use torch\.onnx\.export"):
+        torch.onnx.exprot  # noqa: B018
+    assert torch.nn.modules.activation.ReLU is torch.nn.ReLU is torch.nn.modules.ReLU
+    assert torch.optim.lr_scheduler._LRScheduler is torch.optim.lr_scheduler.LRScheduler
+    assert torch.nn.init.xavier_uniform is torch.nn.init.xavier_uniform_
+    assert torch.zeros_like(torch.ones(2), memory_format=torch.preserve_format).tolist() == [0, 0]
 
 
 # Files
@@ -175,14 +218,40 @@ def test_checkpoints_of_any_name_and_no_pickles(torch, tmp_path):
     torch.save(torch.ones(2), buffer)
     buffer.seek(0)
     assert torch.load(buffer).tolist() == [1, 1]
-    with pytest.raises(TypeError, match=r"Linear is not plain data.*state_dict"):
-        torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pt")
     (tmp_path / "old.pt").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
     with zipfile.ZipFile(tmp_path / "new.pt", "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
     for name in ("old.pt", "new.pt"):
         with pytest.raises(mg.CheckpointError, match=rf"{name} is a pickle of PyTorch's.*from_torch\(torch\.load"):
             torch.load(tmp_path / name)
+
+
+@dataclasses.dataclass
+class Config:
+    width: int = 3
+    path: Path = Path("a")
+
+
+def test_a_run_does_not_end_at_saving_what_only_a_pickle_could_hold(torch, tmp_path):
+    model = torch.nn.Linear(1, 2)
+    given = {
+        "model": model, "config": Config(), "args": argparse.Namespace(lr=0.1), "made": print, "seen": {2, 1},
+        ("a", 1): 5, "names": np.array(["x"]), "dtype": torch.float32,
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match=r"saved without pickle.*") as caught:
+        torch.save(given, tmp_path / "all.pt")
+    assert len(caught) == 1
+    said = str(caught[0].message)
+    for part in (
+        "model (Linear) as its state_dict()", "config (Config) as a dict of its fields", "config.path (", "as text",
+        "args (Namespace) as a dict of its attributes", "made (builtin_function_or_method) left out, None is in its",
+        "seen (set) as a list", "the key ('a', 1) of the object as text", "names (an array of <U1) left out",
+    ):  # fmt: skip
+        assert part in said, part
+    found = torch.load(tmp_path / "all.pt")
+    assert found["model"]["weight"].equal(model.weight) and found["config"] == {"width": 3, "path": "a"}
+    assert found["args"] == {"lr": 0.1} and found["made"] is None and found["seen"] == [1, 2]
+    assert found["('a', 1)"] == 5 and found["names"] is None and found["dtype"] == "float32"
 
 
 def test_from_torch_knows_a_tensor_by_what_it_can_do():

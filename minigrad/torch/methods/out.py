@@ -14,9 +14,11 @@ from minigrad.core.op import Array
 from minigrad.core.written import memory_of
 from minigrad.torch.dtypes import (
     CPU,
+    LEGACY,
     Device,
     bfloat16,
     bool_,
+    check_dtype,
     destination,
     float16,
     float32,
@@ -215,29 +217,36 @@ class Out(Base):
 
     def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         """A tensor of data in this one's dtype."""
-        made = self._made(np.array(plain(data), dtype=dtype or self.dtype))
+        made = self._made(np.array(plain(data), dtype=check_dtype(dtype) or self.dtype))
         return made.requires_grad_() if requires_grad else made
 
-    def new_full(self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_full(
+        self: Any, size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """A tensor of one number, of another shape, in this one's dtype."""
-        return self._made(np.full(size, fill_value, dtype=dtype or self.dtype))
+        made = self._made(np.full(size, fill_value, dtype=check_dtype(dtype) or self.dtype))
+        return made.requires_grad_() if requires_grad else made
 
     @public(function=False, also="new_empty")
-    def new_zeros(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_zeros(
+        self: Any, *sizes: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """A tensor of zeros, of another shape, in this one's dtype."""
-        return self.new_full(_sizes(size), 0, dtype)
+        return self.new_full(_sizes(sizes) or size, 0, dtype, device, requires_grad)
 
-    def new_ones(self: Any, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_ones(
+        self: Any, *sizes: Any, size: Any = (), dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """A tensor of ones, of another shape, in this one's dtype."""
-        return self.new_full(_sizes(size), 1, dtype)
+        return self.new_full(_sizes(sizes) or size, 1, dtype, device, requires_grad)
 
     @overload
-    def type(self: Any, dtype: None = None) -> str: ...
+    def type(self: Any, dtype: None = None, non_blocking: bool = False) -> str: ...
     @overload
-    def type(self: Any, dtype: Any) -> Tensor: ...
-    def type(self: Any, dtype: Any = None) -> Any:
-        """In another dtype; without one, the name of the kind of tensor."""
-        return f"torch.{_LEGACY[self.dtype.name]}Tensor" if dtype is None else self.to(dtype)
+    def type(self: Any, dtype: Any, non_blocking: bool = False) -> Tensor: ...
+    def type(self: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """In another dtype, also given as ``FloatTensor`` or "torch.FloatTensor"; without one, that name."""
+        return f"torch.{_NAMES[self.dtype.name]}Tensor" if dtype is None else self.to(dtype=check_dtype(dtype))
 
     def type_as(self: Any, other: Tensor) -> Tensor:
         """In the dtype of another tensor."""
@@ -303,10 +312,7 @@ _OPERATORS: dict[np.ufunc, Callable[[Any, Any], Any]] = {
     np.greater: operator.gt, np.greater_equal: operator.ge, np.bitwise_and: operator.and_, np.bitwise_or: operator.or_,
     np.bitwise_xor: operator.xor,
 }  # fmt: skip
-_LEGACY = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "int16": "Short",
-    "int8": "Char", "uint8": "Byte", "bool": "Bool",
-}  # fmt: skip
+_NAMES = {dtype: name for name, dtype in LEGACY.items()}
 
 
 def _sizes(size: tuple[Any, ...]) -> Any:
