@@ -49,10 +49,11 @@ class Embedding(layers.Embedding):
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, *args: Any, **options: Any
+        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, **options: Any
     ) -> Embedding:
         """A table with these vectors (V, C), which stay as they are if freeze."""
-        return cls(*embeddings.shape, padding_idx, *args, _weight=embeddings, _freeze=freeze, **options)
+        count, size = embeddings.shape
+        return cls(count, size, padding_idx, _weight=embeddings, _freeze=freeze, **options)
 
 
 def _shortened(layer: Embedding, inputs: tuple[Tensor, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from minigrad import ops
 from minigrad.core.tensor import Tensor, apply

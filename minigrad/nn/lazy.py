@@ -34,7 +34,7 @@ class UninitializedParameter(Parameter):
     def materialize(self, made: Parameter) -> None:
         """Become an ordinary parameter with the array of another."""
         self._array = made._array
-        self.__class__ = Parameter
+        self.__class__ = Parameter  # type: ignore[assignment]
 
 
 class _Lazy(Module):
@@ -43,7 +43,7 @@ class _Lazy(Module):
     The first call makes the layer, takes over what is in it, and turns this into one of its class.
     """
 
-    becomes: type[Module]
+    becomes: Any
     axis = 1  # of the input, whose length is the width
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,7 +63,7 @@ class _Lazy(Module):
     def reset_parameters(self) -> None:
         """Nothing to draw before the first batch."""
         if "_given" not in self.__dict__:
-            self.becomes.reset_parameters(self)  # type: ignore[attr-defined]
+            self.becomes.reset_parameters(self)
 
     def initialize_parameters(self, input: Any, *_: Any) -> None:
         """Take the width from an input, and become the ordinary layer."""
@@ -72,11 +72,11 @@ class _Lazy(Module):
         made = self.becomes(input.shape[self.axis], *args, **kwargs)
         for name, parameter in self._parameters.items():
             if isinstance(parameter, UninitializedParameter):
-                parameter.materialize(made._parameters[name])  # type: ignore[arg-type]
+                parameter.materialize(made._parameters[name])
         self._buffers.update(made._buffers)
         own = ("training", "_parameters", "_buffers", "_modules", "_temporary", "_pre_hooks", "_hooks")
         self.__dict__.update({name: value for name, value in made.__dict__.items() if name not in own})
-        self.__class__ = self.becomes  # type: ignore[assignment]
+        self.__class__ = self.becomes
 
 
 def _initialize(layer: _Lazy, inputs: tuple[Any, ...]) -> None:

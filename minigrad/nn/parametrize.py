@@ -30,7 +30,7 @@ class ParametrizationList(Sequential):
         self.__dict__["names"] = [f"original{i}" for i in range(len(several))] if len(several) > 1 else ["original"]
         for name, part in zip(self.names, several, strict=True):
             if name in self._parameters:
-                self._parameters[name].data = part.detach()  # type: ignore[union-attr]
+                getattr(self, name).data = part.detach()
             else:
                 self.register_parameter(name, part if isinstance(part, Parameter) else Parameter(part.detach().clone()))
 
@@ -39,7 +39,7 @@ class ParametrizationList(Sequential):
         value = first(*(getattr(self, name) for name in self.names))
         for module in rest:
             value = module(value)
-        return value  # type: ignore[no-any-return]
+        return value
 
 
 def register_parametrization(
@@ -72,7 +72,7 @@ def register_parametrization(
     module.parametrizations[tensor_name] = chain
 
     def get(self: Any) -> Tensor:
-        return self.parametrizations[tensor_name]()  # type: ignore[no-any-return]
+        return self.parametrizations[tensor_name]()
 
     def put(self: Any, value: Tensor) -> None:
         self.parametrizations[tensor_name]._take(value)
@@ -137,6 +137,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 class _SpectralNorm(Module):
     """weight / its largest singular value, estimated by power iteration, a step for each use in training."""
+
+    _u: Tensor
+    _v: Tensor
 
     def __init__(self, weight: Tensor, steps: int, dim: int, eps: float) -> None:
         super().__init__()

@@ -160,7 +160,7 @@ def strong_wolfe(
         if too_high or now[3] >= 0:
             bracket = [before, now]
         if not too_high and abs(now[3]) <= -0.9 * start_slope:
-            return now[:3]  # type: ignore[no-any-return]
+            return now[:3]
         if not bracket:
             low, high = step + 0.01 * (step - before[0]), step * 10
             before, step = now, _lowest(before, now, low, high)
@@ -170,7 +170,8 @@ def strong_wolfe(
     low, high = sorted(bracket, key=lambda point: point[1])
     while tries < 25 and abs(high[0] - low[0]) * np.abs(direction).max() >= smallest:
         left, right = sorted((low[0], high[0]))
-        step, edge = _lowest(*sorted((low, high), key=lambda point: point[0]), left, right), 0.1 * (right - left)
+        one, two = sorted((low, high), key=lambda point: point[0])
+        step, edge = _lowest(one, two, left, right), 0.1 * (right - left)
         if min(right - step, step - left) < edge:  # not too near the ends, twice in a row
             if stuck or not left < step < right:
                 step = right - edge if abs(step - right) < abs(step - left) else left + edge
@@ -183,11 +184,11 @@ def strong_wolfe(
             high = now
         else:
             if abs(now[3]) <= -0.9 * start_slope:
-                return now[:3]  # type: ignore[no-any-return]
+                return now[:3]
             if now[3] * (high[0] - low[0]) >= 0:
                 high = low
             low = now
-    return low[:3]  # type: ignore[no-any-return]
+    return low[:3]
 
 
 def _point(at: Evaluate, step: float, direction: Array) -> tuple[float, float, Array, float]:

@@ -142,7 +142,7 @@ class Outputs:
             if isinstance(v, Tensor) and v.dtype.kind == "f" and id(v) not in fixed
         ]  # fmt: skip
         if self.single and self.learned:
-            return self.values[0]._array.view()  # type: ignore[no-any-return]
+            return self.values[0]._array.view()
         return np.concatenate([self.values[i]._array.reshape(-1) for i in self.learned] or [np.zeros(0, np.float32)])
 
     def split(self, dz: Array) -> list[Tensor]:

@@ -30,7 +30,7 @@ class ComplexPairs:
     is_complex = staticmethod(lambda: True)
 
     def dim(self) -> int:
-        return self.ndim  # type: ignore[no-any-return]
+        return self.ndim
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -66,8 +66,8 @@ class ComplexPairs:
         return ComplexPairs(self.pairs.transpose(*(d if d >= 0 else d - 1 for d in (dim0, dim1))))
 
     def expand(self, *sizes: Any) -> ComplexPairs:
-        sizes = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
-        return ComplexPairs(self.pairs.expand(*sizes, 2))
+        wanted = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else sizes
+        return ComplexPairs(self.pairs.expand(*wanted, 2))
 
     def conj(self) -> ComplexPairs:
         return ComplexPairs(stack([self.real, -self.imag], -1))

@@ -202,7 +202,7 @@ def normal(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with a mean and a standard deviation for each element, or in a size."""
-    given = [v.dtype for v in (mean, std) if isinstance(v, Tensor)]
+    given: list[Any] = [v.dtype for v in (mean, std) if isinstance(v, Tensor)]
     mean, std = (v._array if isinstance(v, Tensor) else v for v in (mean, std))
     return _made(rng(generator).normal(mean, std, size), dtype or (given or [None])[0], device, requires_grad)
 

@@ -39,6 +39,6 @@ def plainer(obj: Any, place: str, changed: list[str], kind: str = "") -> Any:
 def plain_key(key: Any, place: str, changed: list[str]) -> str | int:
     """A key that is neither a string nor an int as text."""
     if type(key) in (str, int):
-        return key  # type: ignore[no-any-return]
+        return key
     changed.append(f"the key {key!r} of {place or 'the object'} as text")
     return repr(key)

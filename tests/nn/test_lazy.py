@@ -29,7 +29,7 @@ def test_it_becomes_the_ordinary_layer(lazy, args, becomes, shape, width):
     assert isinstance(layer, becomes) and layer.has_uninitialized_params() == bool(given)
     mg.manual_seed(0)
     out = layer(x)
-    assert type(layer) is becomes and list(layer.parameters()) == given or not given
+    assert (type(layer) is becomes and list(layer.parameters()) == given) or not given
     ordinary = becomes(width, *args)
     assert all(type(p) is nn.Parameter for p in given) and repr(layer) == repr(ordinary)
     assert set(vars(layer)) - {"_paths"} == set(vars(ordinary)) - {"_paths"}

@@ -446,8 +446,6 @@ def test_multihead_attention_keys_and_refusals():
     assert list(other.state_dict()) == ["q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"]
     z, weights = other(randn(6, 2, 4), randn(7, 2, 3), randn(7, 2, 5))
     assert z.shape == (6, 2, 4) and weights.shape == (2, 6, 7)
-    with pytest.raises(NotImplementedError):
-        nn.MultiheadAttention(4, 2, add_zero_attn=True)
     with pytest.raises(ValueError, match="multiple"):
         nn.MultiheadAttention(4, 3)
     with pytest.raises(ValueError, match="attn_mask must be"):

@@ -15,7 +15,9 @@ P = [[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]
 
 def test_known_values():
     normal = Normal(1.0, 2.0)
-    assert math.isclose(normal.log_prob(mg.tensor(3.0)).item(), -0.5 - math.log(2 * math.sqrt(2 * math.pi)), rel_tol=1e-6)
+    assert math.isclose(
+        normal.log_prob(mg.tensor(3.0)).item(), -0.5 - math.log(2 * math.sqrt(2 * math.pi)), rel_tol=1e-6
+    )
     assert math.isclose(normal.entropy().item(), 0.5 * math.log(2 * math.pi * math.e * 4), rel_tol=1e-6)
     assert math.isclose(normal.cdf(mg.tensor(3.0)).item(), 0.8413447, rel_tol=1e-5)
     coin = Bernoulli(mg.tensor([0.25, 1.0]))
@@ -27,7 +29,9 @@ def test_known_values():
     box = Uniform(1.0, 3.0)
     assert np.allclose(box.log_prob(mg.tensor([1.0, 2.9, 3.0])), [-math.log(2), -math.log(2), -math.inf])
     assert math.isclose(box.entropy().item(), math.log(2), rel_tol=1e-6)
-    assert math.isclose(kl_divergence(Normal(0.0, 1.0), Normal(1.0, 2.0)).item(), math.log(2) + 2 / 8 - 0.5, rel_tol=1e-6)
+    assert math.isclose(
+        kl_divergence(Normal(0.0, 1.0), Normal(1.0, 2.0)).item(), math.log(2) + 2 / 8 - 0.5, rel_tol=1e-6
+    )
     assert kl_divergence(Categorical(mg.tensor([0.5, 0.5])), Categorical(mg.tensor([1.0, 0.0]))).item() == math.inf
     assert repr(normal) == "Normal(loc: 1.0, scale: 2.0)" and repr(dice) == "Categorical(probs: (3,))"
 
@@ -90,9 +94,10 @@ def test_against_pytorch():
             return library.tensor(np.array(x, np.float64), requires_grad=True)
 
         d, given = library.distributions, [tensor(x) for x in (a, b, s, t, p, q, u, v)]
-        A, B, S, T, P, Q, U, V = given
+        A, B, S, T, P, Q, U, _ = given
         pairs = [
-            (d.Normal(A, S), d.Normal(B, T), B), (d.Bernoulli(U), d.Bernoulli(logits=B), library.tensor(a > 0).double()),
+            (d.Normal(A, S), d.Normal(B, T), B),
+            (d.Bernoulli(U), d.Bernoulli(logits=B), library.tensor(a > 0).double()),
             (d.Categorical(P), d.Categorical(logits=Q), library.tensor([[0, 1], [2, 2], [1, 0]])),
         ]  # fmt: skip
         found = []
