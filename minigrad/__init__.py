@@ -55,17 +55,12 @@ if TYPE_CHECKING:
     from minigrad.look.pages.graph_page import graph
     from minigrad.look.recording import trace
     from minigrad.look.terminal import step
-    from minigrad.torch.absent import _dynamo as _dynamo
-    from minigrad.torch.absent import accelerator, hub, jit, multiprocessing, onnx, profiler
     from minigrad.torch.as_torch import as_torch
     from minigrad.train.checkpoints import CheckpointError, from_torch, load, save
 
 _LATER = {  # what a training loop does without, and where it is: loaded when it is first used
     "CheckpointError": "minigrad.train.checkpoints",
     "Function": "minigrad.autograd",
-    **dict.fromkeys(
-        ("_dynamo", "accelerator", "hub", "jit", "multiprocessing", "onnx", "profiler"), "minigrad.torch.absent"
-    ),
     "as_torch": "minigrad.torch.as_torch",
     "attention": "minigrad.look.pages.attention_page",
     "autograd": "minigrad.autograd",
@@ -84,26 +79,18 @@ __version__ = "0.1.0"
 Size = tuple  # type: ignore[type-arg]
 
 __all__ = [
-    "CheckpointError", "Function", "Size", "Tensor", "accelerator", "apply", "as_torch", "attention", "autograd",
-    "bfloat16", "bool", "detect_anomaly", "device", "distributions", "double", "dtype", "e", "enable_grad", "fast",
-    "finfo", "float", "float16", "float32", "float64", "from_torch", "functions", "get_default_dtype",
-    "get_num_threads", "graph", "half", "hardware", "hub", "iinfo", "inf", "int", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "jit", "linalg", "load", "long", "multiprocessing", "nan", "nn", "no_grad", "onnx", "ops",
-    "optim", "pi", "profiler", "random", "result_type", "save", "set_default_dtype", "set_grad_enabled",
-    "set_num_threads", "set_printoptions", "short", "step", "testing", "trace", "uint8", "utils",
-    *complex_pairs.__all__, *creation.__all__, *functions.__all__, *hardware.__all__, *joining.__all__,
-    *random.__all__,
+    "CheckpointError", "Function", "Size", "Tensor", "apply", "as_torch", "attention", "autograd", "bfloat16",
+    "bool", "detect_anomaly", "device", "distributions", "double", "dtype", "e", "enable_grad", "fast", "finfo",
+    "float", "float16", "float32", "float64", "from_torch", "functions", "get_default_dtype", "get_num_threads",
+    "graph", "half", "hardware", "iinfo", "inf", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "linalg", "load", "long", "nan", "nn", "no_grad", "ops", "optim", "pi", "random", "result_type", "save",
+    "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "step", "testing",
+    "trace", "uint8", "utils", *complex_pairs.__all__, *creation.__all__, *functions.__all__, *hardware.__all__,
+    *joining.__all__, *random.__all__,
 ]  # fmt: skip
 
-for _name in (
-    "distributions",
-    "fast",
-    "functions",
-    "hardware",
-    "linalg",
-    "random",
-    "testing",
-):  # `import minigrad.linalg` works too
+# `import minigrad.linalg` works too
+for _name in ("distributions", "fast", "functions", "hardware", "linalg", "random", "testing"):
     sys.modules[f"minigrad.{_name}"] = globals()[_name]
 
 keep_freed_memory()

@@ -22,7 +22,9 @@ ROOMS = {
     "tools": set(),
     "models": set(),  # the door; the models themselves are checked below
 }
-LEAVES = {f"minigrad.torch.{name}" for name in ("arguments", "dtypes", "errors", "grad_mode", "hooks")}  # for every room
+LEAVES = {
+    f"minigrad.torch.{name}" for name in ("arguments", "dtypes", "errors", "grad_mode", "hooks")
+}  # for every room
 FACADES = {"__init__.py", "__main__.py", "autograd/__init__.py", "nn/__init__.py", "nn/functional.py", "nn/parallel.py"}
 # Exceptions, file by file: what it may import besides.
 MORE = {

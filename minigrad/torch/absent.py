@@ -32,6 +32,7 @@ class AbsentModule:
 
     def __init__(self, name: str, names: str, instead: str, **plain: Any) -> None:
         self.__doc__ = f"``{name}`` is not here; instead: {instead}."
+        self.instead = instead
         for part in names.split():
             setattr(self, part, Absent(f"{name}.{part}", instead))
         self.__dict__.update(plain)
@@ -72,7 +73,6 @@ multiprocessing = AbsentModule(
     set_sharing_strategy=lambda *_: None, freeze_support=lambda: None,
 )  # fmt: skip
 data_distributed = AbsentModule("torch.utils.data.distributed", "DistributedSampler", "shuffle=True in the DataLoader")
-parallel_distributed = AbsentModule("torch.nn.parallel.distributed", "DistributedDataParallel", _ONE_PROCESS)
 _dynamo = AbsentModule(
     "torch._dynamo", "export explain optimize", _NOTHING_COMPILED,
     config=SimpleNamespace(suppress_errors=False, cache_size_limit=8, verbose=False), disable=same, allow_in_graph=same,
@@ -89,6 +89,3 @@ accelerator = SimpleNamespace(
 def _named(name: str) -> contextlib.AbstractContextManager[None]:
     """A block of a profile that nobody takes."""
     return contextlib.nullcontext()
-
-
-__all__ = ["_dynamo", "accelerator", "hub", "jit", "multiprocessing", "onnx", "profiler"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.tools.lines import is_users
+from minigrad.torch import absent
 
 # The files of PyTorch's torch.nn.modules: every layer is looked for in all of minigrad.nn
 NN_FILES = (
@@ -23,8 +24,8 @@ NN_FILES = (
 # A module of PyTorch -> where its names are, from minigrad on
 MODULES = {
     "torch": "",
-    "torch._dynamo": "_dynamo",
-    "torch.accelerator": "accelerator",
+    "torch._dynamo": "torch.absent._dynamo",
+    "torch.accelerator": "torch.absent.accelerator",
     "torch.amp": "amp",
     "torch.autograd": "autograd",
     "torch.autograd.function": "autograd",
@@ -43,11 +44,11 @@ MODULES = {
     "torch.distributions.kl": "distributions",
     "torch.distributions.normal": "distributions",
     "torch.distributions.uniform": "distributions",
-    "torch.hub": "hub",
-    "torch.jit": "jit",
+    "torch.hub": "torch.absent.hub",
+    "torch.jit": "torch.absent.jit",
     "torch.linalg": "linalg",
     "torch.mps": "mps",
-    "torch.multiprocessing": "multiprocessing",
+    "torch.multiprocessing": "torch.absent.multiprocessing",
     "torch.nn": "nn",
     "torch.nn.functional": "nn.functional",
     "torch.nn.init": "nn.init",
@@ -61,11 +62,11 @@ MODULES = {
     "torch.nn.utils.parametrizations": "nn.parametrize",
     "torch.nn.utils.parametrize": "nn.parametrize",
     "torch.nn.utils.rnn": "nn.utils.rnn",
-    "torch.onnx": "onnx",
+    "torch.onnx": "torch.absent.onnx",
     "torch.optim": "optim",
     "torch.optim.lr_scheduler": "optim.lr_scheduler",
     **{f"torch.optim.{name}": "optim" for name in ("adam", "adamw", "lbfgs", "optimizer", "rmsprop", "sgd")},
-    "torch.profiler": "profiler",
+    "torch.profiler": "torch.absent.profiler",
     "torch.random": "random",
     "torch.testing": "testing",
     "torch.utils": "utils",
@@ -73,7 +74,7 @@ MODULES = {
     "torch.utils.data": "utils.data",
     "torch.utils.data.dataloader": "utils.data",
     "torch.utils.data.dataset": "utils.data",
-    "torch.utils.data.distributed": "utils.data.distributed",
+    "torch.utils.data.distributed": "torch.absent.data_distributed",
     "torch.utils.data.sampler": "utils.data",
     "torch.utils.tensorboard": "utils.tensorboard",
 }
@@ -118,7 +119,7 @@ def missing(module: str, name: str, names: Sequence[str]) -> str:
 
     ``names`` are those that are there; a near one is named, unless it or what was asked for is a whole submodule.
     """
-    instead = INSTEAD.get(name)
+    instead = INSTEAD.get(name) or getattr(getattr(absent, name, None), "instead", None)
     if instead is None:
         names = [n for n in names if not n.startswith("_") and f"{module}.{n}" not in MODULES]
         close = difflib.get_close_matches(name, names, 1, 0.75)

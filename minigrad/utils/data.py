@@ -12,7 +12,6 @@ import numpy as np
 
 from minigrad.core.tensor import Tensor
 from minigrad.tools.random import Generator
-from minigrad.torch.absent import data_distributed as distributed
 from minigrad.torch.creation import as_tensor, randint, randperm
 from minigrad.torch.joining import stack
 
@@ -317,5 +316,5 @@ def get_worker_info() -> None:
 __all__ = [
     "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "RandomSampler", "Sampler",
     "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "default_collate",
-    "distributed", "get_worker_info", "random_split",
+    "get_worker_info", "random_split",
 ]  # fmt: skip
