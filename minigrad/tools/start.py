@@ -6,7 +6,8 @@
 import os
 import sys
 
-PYTHONS = frozenset(sys.modules)  # what Python had loaded by then: no file beside a script replaces these
+# What Python had loaded by then, and what it looks up by itself later: no file beside a script replaces these.
+PYTHONS = frozenset([*sys.modules, "warnings"])
 
 
 def _is_the_command() -> bool:
