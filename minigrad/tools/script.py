@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import linecache
 import pkgutil
 import sys
 import traceback
@@ -26,6 +27,8 @@ def started(path: Path, arguments: Sequence[str] = (), main: ModuleType | None =
     own = {file.stem for file in folder.glob("*.py")} & sys.stdlib_module_names - PYTHONS
     if own:
         _load_everything()
+        for file in (path, *folder.glob("*.py")):
+            linecache.getlines(str(file))  # tools show them; reading one later takes Python's tokenize
     before = sys.argv, sys.path[:], sys.modules.copy()
     for name in _parts(own):
         del sys.modules[name]
@@ -52,7 +55,7 @@ def _load_everything() -> None:
     importlib.import_module("numpy.random")
     for module in pkgutil.walk_packages(importlib.import_module("minigrad").__path__, "minigrad."):
         if not module.name.startswith(("minigrad.speed.compiled", "minigrad.__main__")):
-            importlib.import_module(module.name)
+            linecache.getlines(str(importlib.import_module(module.name).__file__))
 
 
 def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
