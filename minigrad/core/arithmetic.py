@@ -89,8 +89,9 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
     t = np.tanh(c * (x + 0.044715 * (x * x * x)))
 
     def backward(dz):
-        du = c * (1 + 3 * 0.044715 * (x * x))
-        return (dz * ((1 + t) / 2 + x / 2 * (1 - t * t) * du),)
+        near = np.clip(x, -99, 99)  # beyond, 1 - t ** 2 is 0, and du may be too large for a number
+        du = c * (1 + 3 * 0.044715 * (near * near))
+        return (dz * ((1 + t) / 2 + near / 2 * (1 - t * t) * du),)
 
     return x * ((1 + t) / 2), backward
 

@@ -28,7 +28,7 @@ def cross_entropy(
     def backward(dz):
         each = each_loss(dz, reduction, keep.sum())
         each = np.expand_dims(each, axis) if reduction == "none" else each
-        return ((np.exp(logp) * np.expand_dims(keep, axis) - wanted) * each,)
+        return ((np.where(np.expand_dims(keep, axis), np.exp(logp), 0) - wanted) * each,)
 
     return reduced(losses, reduction, keep.sum()), backward
 

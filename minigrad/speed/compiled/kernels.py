@@ -149,11 +149,13 @@ def gelu_tanh(x: Any, z: Any) -> None:
 @loop
 def gelu_tanh_backward(x: Any, dz: Any, dx: Any) -> None:
     one, a, b = x.dtype.type(1), x.dtype.type(2 * math.sqrt(2 / math.pi)), x.dtype.type(0.044715)
-    three = x.dtype.type(3)
+    three, far = x.dtype.type(3), x.dtype.type(99)
     for i in range(len(x)):
-        square = x[i] * x[i]
-        s = one / (one + exp(-a * (x[i] + b * square * x[i])))
-        dx[i] = dz[i] * s * (one + x[i] * (one - s) * a * (one + three * b * square))
+        near = far if x[i] > far else x[i]  # beyond, s is 0 or 1, and the slope of what is within it 0
+        near = -far if near < -far else near
+        square = near * near
+        s = one / (one + exp(-a * (near + b * square * near)))
+        dx[i] = dz[i] * s * (one + near * (one - s) * a * (one + three * b * square))
 
 
 @loop
@@ -232,25 +234,26 @@ def softmax_backward(z: Any, dz: Any, factor: Any) -> None:
 
 
 @loop
-def cross_entropy(x: Any, target: Any, losses: Any, log_total: Any, ignored: int) -> None:
-    """The loss of each row, and log sum exp(x)."""
+def cross_entropy(x: Any, tops: Any, totals: Any) -> None:
+    """Of each row the largest element and sum exp(x - that): what is not added up cannot be added in another order."""
     for i in range(len(x)):
         top = highest(x, i)
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
             total += exp(x[i, j] - top)
-        log_total[i] = top + (x.dtype.type(0) if total == 0 else np.log(total))
-        losses[i] = x.dtype.type(0) if target[i] == ignored else log_total[i] - x[i, target[i]]
+        tops[i] = top
+        totals[i] = x.dtype.type(1) if total == 0 else total
 
 
 @loop
-def cross_entropy_backward(x: Any, target: Any, log_total: Any, dz: Any, dx: Any, ignored: int) -> None:
+def cross_entropy_backward(x: Any, target: Any, tops: Any, totals: Any, dz: Any, dx: Any, ignored: int) -> None:
     for i in range(len(x)):
         if target[i] == ignored:
             dx[i] = x.dtype.type(0)
             continue
+        share = dz[i] / totals[i]
         for j in range(x.shape[1]):
-            dx[i, j] = exp(x[i, j] - log_total[i]) * dz[i]
+            dx[i, j] = exp(x[i, j] - tops[i]) * share
         dx[i, target[i]] -= dz[i]
 
 

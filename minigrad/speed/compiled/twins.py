@@ -89,6 +89,8 @@ def normalized(
     """Both normalisations: with the mean taken away, or without."""
     shape = x.shape[x.ndim - ndim :] if 1 <= ndim <= x.ndim else ()
     given = [a for a in (weight, bias) if a is not None]
+    if math.prod(shape) < 2:
+        return None  # a number is its own mean, and what is left is 0 but for rounding
     if x.dtype not in FLOATS or not x.size or not shape or any((a.shape, a.dtype) != (shape, x.dtype) for a in given):
         return None
     size, dtype = math.prod(shape), x.dtype
@@ -128,7 +130,7 @@ def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward] | None:
 def cross_entropy(
     x: Array, *, target: Array, ignore_index: int = -100, reduction: str = "mean"
 ) -> tuple[Array, Backward] | None:
-    """z = mean of log sum exp(x) - x[target], for class indices; one number per row is kept for the way back."""
+    """z = mean of log sum exp(x) - x[target], for class indices; two numbers per row are kept for the way back."""
     if x.dtype not in FLOATS or x.ndim != 2 or not x.size:
         return None
     if target.dtype != np.int64 or target.shape != x.shape[:1] or reduction not in ("mean", "sum", "none"):
@@ -137,14 +139,16 @@ def cross_entropy(
     if (keep & ((target < 0) | (target >= x.shape[1]))).any():
         return None  # the plain op says what is wrong
     a, wanted, count = flat(x, *x.shape), flat(target, -1), keep.sum()
-    losses, log_total = np.empty((2, len(x)), x.dtype)
-    kernels.cross_entropy(a, wanted, losses, log_total, ignore_index)
+    tops, totals = np.empty((2, len(x)), x.dtype)
+    kernels.cross_entropy(a, tops, totals)
+    picked = a[np.arange(len(a)), np.where(keep, target, 0)]
+    losses = np.where(keep, np.log(totals) - (picked - tops), 0).astype(x.dtype, copy=False)
 
     def backward(dz):
         each = np.empty(len(a), a.dtype)
         each[:] = loss.each_loss(dz, reduction, count)
         dx = np.empty_like(a)
-        kernels.cross_entropy_backward(a, wanted, log_total, each, dx, ignore_index)
+        kernels.cross_entropy_backward(a, wanted, tops, totals, each, dx, ignore_index)
         return (dx,)
 
     return loss.reduced(losses, reduction, count), backward

@@ -69,16 +69,15 @@ def scaled_dot_product_attention(
             columns = slice(0, min(rows.stop, S) if is_causal else S)
             s = product(q[rows], k[columns], scratch)
             restrict(s, head, rows, columns, bias, mask, is_causal)
-            largest = s.max(-1, keepdims=True)
-            largest[largest == -np.inf] = 0  # nothing is allowed: all weights become 0
-            s -= largest
+            highest = largest(s)
+            s -= highest
             np.exp(s, out=s)
             summed = s.sum(-1, keepdims=True)
-            summed[summed == 0] = 1
+            summed = at_least_some(summed)
             if dropout_mask is not None:
                 s *= window(dropout_mask, head, rows, columns)
             z[head][rows] = (s @ v[columns]) / summed
-            top[head][rows], total[head][rows] = largest, summed
+            top[head][rows], total[head][rows] = highest, summed
 
     def backward(dz):
         dquery = np.zeros((*batch, *query.shape[-2:]), dtype)
@@ -122,9 +121,9 @@ def scaled_dot_product_attention(
 def single(query: Array, key: Array, value: Array, factor: float) -> tuple[Array, Backward]:
     """One query that sees every key, as when a text is written with a cache: so few numbers that each call counts."""
     s = (query * factor) @ key.swapaxes(-1, -2)  # (..., 1, S)
-    s -= s.max(-1, keepdims=True)
+    s -= largest(s)
     a = np.exp(s, out=s)
-    a /= a.sum(-1, keepdims=True)
+    a /= at_least_some(a.sum(-1, keepdims=True))
 
     def backward(dz):
         ds = dz @ value.swapaxes(-1, -2)  # da, and turned into ds in place
@@ -149,9 +148,9 @@ def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float
     total = a @ ones  # BLAS adds up faster than sum
     if total.size and not (total.min() > 1 / FAR and total.max() < FAR):
         shifted = scores(query, key, is_causal, factor)
-        shifted -= shifted.max(-1, keepdims=True)
+        shifted -= largest(shifted)
         a = np.where((total > 1 / FAR) & (total < FAR), a, np.exp(shifted))
-        total = a @ ones
+        total = at_least_some(a @ ones)
     a /= total
     z = np.matmul(a, value, out=np.empty_like(query, shape=value.shape))
 
@@ -165,6 +164,17 @@ def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float
         return dquery, np.matmul(ds.swapaxes(-1, -2), query, out=np.empty_like(key)), dvalue, None
 
     return z, backward
+
+
+def largest(s: Array) -> Array:
+    """Of each row, and a finite number where all are -inf, as if nothing were allowed: such weights become 0."""
+    top: Array = s.max(-1, keepdims=True, initial=np.finfo(s.dtype).min)
+    return top
+
+
+def at_least_some(total: Array) -> Array:
+    """What the exp of a row's scores, the largest of them 0, sum to; where all are -inf, a number to divide 0 by."""
+    return np.maximum(total, np.finfo(total.dtype).tiny)
 
 
 def scores(query: Array, key: Array, is_causal: bool, factor: float) -> Array:

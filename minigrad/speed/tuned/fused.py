@@ -51,10 +51,11 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
     def backward(dz):
         dx = np.empty_like(x)
         for a, s, d, slope, rest in blocks(x, whole_s, dz, dx):
-            np.multiply(a, a, out=slope)
+            near = np.clip(a, -99, 99)
+            np.multiply(near, near, out=slope)
             slope *= 6 * 0.044715 * c
             slope += 2 * c
-            slope *= a
+            slope *= near
             slope *= np.subtract(1, s, out=rest)
             slope += 1
             slope *= s
@@ -132,6 +133,7 @@ def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array, reduction: st
         dx = e / total
         dx[rows, wanted] -= 1
         dx *= each[:, None]
+        dx[~keep] = 0  # also where the scores of such a row are not finite
         return (dx,)
 
     return loss.reduced(losses, reduction, count), backward
