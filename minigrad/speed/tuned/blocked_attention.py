@@ -73,7 +73,7 @@ def scaled_dot_product_attention(
             s -= highest
             np.exp(s, out=s)
             summed = s.sum(-1, keepdims=True)
-            summed = at_least_some(summed)
+            summed[summed == 0] = 1
             if dropout_mask is not None:
                 s *= window(dropout_mask, head, rows, columns)
             z[head][rows] = (s @ v[columns]) / summed
