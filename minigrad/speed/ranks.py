@@ -182,7 +182,7 @@ def _short(value: Any) -> str:
 
 
 def _mpi() -> Any:
-    return need("mpi4py.MPI", extra="mpi")
+    return need("mpi4py.MPI")
 
 
 def world() -> World:

@@ -6,10 +6,10 @@ import importlib
 from types import ModuleType
 
 
-def need(package: str, extra: str | None = None) -> ModuleType:
-    """The package, imported now; ImportError naming the extra that brings it where it is not installed."""
+def need(package: str, distribution: str = "") -> ModuleType:
+    """The package, imported now; ImportError with the distribution that brings it where it is not installed."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        wanted = f"'minigrad[{extra}]'" if extra else package
-        raise ImportError(f"this needs the package {package}: pip install {wanted}") from error
+        name = package.partition(".")[0]
+        raise ImportError(f"this needs the package {name}: pip install {distribution or name}") from error

@@ -97,7 +97,7 @@ def test_what_is_written_into_a_result_that_is_no_view_stays_there():
         assert x.tolist() == before
 
 
-@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="pip install 'minigrad[fast]'")
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="pip install numba")
 def test_the_compiled_twins_are_among_those():
     importlib.import_module("minigrad.speed.compiled.twins")
     names = [name for name in OPS if OPS[name] in TWINS["compiled"]]

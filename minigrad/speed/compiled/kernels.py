@@ -15,7 +15,7 @@ import numpy as np
 from minigrad.ops.activation import _ERFC_FLOAT32, _ERFC_FLOAT64
 from minigrad.tools.extras import need
 
-numba = need("numba", extra="fast")
+numba = need("numba")
 
 loop = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 exact = numba.njit(nogil=True, cache=True, error_model="numpy")  # every operation rounded as NumPy rounds it

@@ -26,7 +26,7 @@ def number_words(numbers: Iterable[int], source: str = "en", target: str = "de")
     The languages have the names that the package num2words gives them. Raises ImportError, with how to get the
     package, where it is not installed.
     """
-    words = need("num2words", extra="words").num2words
+    words = need("num2words").num2words
     return [(words(n, lang=source), words(n, lang=target)) for n in numbers]
 
 
