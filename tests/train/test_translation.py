@@ -46,7 +46,7 @@ def test_numbers_in_words():
 
 def test_without_num2words(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "num2words", None)
-    with pytest.raises(ImportError, match=r"num2words: pip install 'minigrad\[words\]'"):
+    with pytest.raises(ImportError, match=r"num2words: pip install num2words"):
         number_words([1])
     hidden = tmp_path / "hidden"
     hidden.mkdir()
