@@ -94,6 +94,8 @@ class Cache:
         past, self.length = self.length, self.length + T
         if self.length > self.size:
             raise ValueError(f"{self.length} tokens do not fit into a cache for {self.size}")
+        if key.requires_grad:  # what attention has read stays as it was for the way back
+            self.keys, self.values = self.keys.clone(), self.values.clone()
         self.keys[:, :, past : self.length] = key
         self.values[:, :, past : self.length] = value
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]

@@ -63,21 +63,6 @@ def tanh(x: Array) -> tuple[Array, Backward]:
     return z, backward
 
 
-@op(elementwise=True)
-def relu(x: Array) -> tuple[Array, Backward]:
-    """z = max(x, 0)
-    dx = dz where x > 0, else 0
-
-    At x = 0 the gradient is 0; an infinite dz is no trouble there, which times 0 would be NaN.
-    """
-    z = np.maximum(x, 0)
-
-    def backward(dz):
-        return (np.where(z <= 0, 0, dz),)
-
-    return z, backward
-
-
 @op(elementwise=True, grad_fn="Gelu")
 def gelu_tanh(x: Array) -> tuple[Array, Backward]:
     """z = x * (1 + t) / 2, t = tanh(u), u = sqrt(2 / pi) * (x + 0.044715 * x ** 3)

@@ -46,6 +46,8 @@ def getitem(x: Array, *, index: Any) -> tuple[Array, Backward]:
     """
     shape = x.shape
     z = x[index]
+    if not isinstance(z, np.ndarray):  # a single element: as a view too
+        z = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
 
     def backward(dz):
         dx = np.zeros(shape, dtype=dz.dtype)

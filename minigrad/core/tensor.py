@@ -13,14 +13,17 @@ import numpy as np
 
 from minigrad.core import arithmetic, places, products, sums
 from minigrad.core.graph import Hook, Node, Step, backward_steps, state
-from minigrad.core.op import RUNS, Array, Op
+from minigrad.core.op import RUNS, Array, Op, facts
+from minigrad.core.written import writes
 from minigrad.torch.arguments import Dim, axis_of
-from minigrad.torch.methods import Methods, OpTypeError, explained, in_single
+from minigrad.torch.methods import Methods, OpTypeError, explained, follow, in_single
 
 
 def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     """Run an op on tensors (plain numbers and None are constants) and record it where a gradient is wanted."""
-    recording = state.grad_enabled
+    recording, written = state.grad_enabled, writes.in_graph
+    if written:
+        follow(inputs)
     arrays: list[Any] = []
     parents: list[Any] = []
     tracked = False
@@ -49,6 +52,8 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     out = Tensor(np.asarray(z))
     if tracked:
         out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
+    if out._array.base is not None and facts(op).view:
+        out._view = inputs[0], op, constants, written, recording
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
     return out
@@ -72,7 +77,7 @@ class Tensor(Methods):
     makes it a leaf whose ``.grad`` collects d loss / d tensor at ``loss.backward()``.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_array", "_grad", "_node", "_requires_grad", "hooks")
+    __slots__ = ("__dict__", "__weakref__", "_array", "_changed", "_grad", "_node", "_requires_grad", "_view", "hooks")
 
     def __init__(self, data: Any = (), *sizes: int, requires_grad: bool = False) -> None:
         if sizes and isinstance(sizes[0], bool):  # Tensor(array, True)

@@ -19,6 +19,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.latest = 0
+        self.in_graph = 0  # the latest that was recorded in a graph
         self.times: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def note(self, array: Array) -> None:
@@ -35,8 +36,9 @@ class Writes:
 
 def memory_of(array: Array) -> Array:
     """The array whose memory this is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    base: Any = array
+    while (base := getattr(base, "base", None)) is not None:  # some of NumPy's views have a go-between
+        array = base if isinstance(base, np.ndarray) else array
     return array
 
 

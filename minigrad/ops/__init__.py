@@ -2,7 +2,7 @@
 backward pass. Nothing here knows tensors or graphs. ``OPS`` is the table.
 """
 
-from minigrad.core.arithmetic import add, dropout, exp, gelu_tanh, mul, relu, tanh
+from minigrad.core.arithmetic import add, dropout, exp, gelu_tanh, mul, tanh
 from minigrad.core.attention import scaled_dot_product_attention
 from minigrad.core.loss import cross_entropy
 from minigrad.core.normalize import layer_norm
@@ -17,11 +17,12 @@ from minigrad.ops.activation import (
     gelu,
     hardswish,
     logsigmoid,
+    relu,
     sigmoid,
     silu,
     softplus,
 )
-from minigrad.ops.along_axis import gather, scatter, setitem
+from minigrad.ops.along_axis import gather, scatter, setitem, view_written
 from minigrad.ops.docstring import formulas
 from minigrad.ops.einstein import einsum
 from minigrad.ops.elementwise import (
@@ -69,7 +70,7 @@ from minigrad.ops.losses import (
 )
 from minigrad.ops.reduce import cumsum, logcumsumexp, logsumexp, max, min, norm, prod, std, var
 from minigrad.ops.root_mean_square import rms_norm
-from minigrad.ops.shape import cat, expand, flip, pad, permute, roll, squeeze, stack, tril, triu, unsqueeze
+from minigrad.ops.shape import cat, diagonal, expand, flip, pad, permute, roll, squeeze, stack, tril, triu, unsqueeze
 from minigrad.ops.sliding_window import sliding_window_attention
 from minigrad.ops.unfolding import windows
 
@@ -95,6 +96,7 @@ __all__ = [
     "cosh",
     "cross_entropy",
     "cumsum",
+    "diagonal",
     "div",
     "dropout",
     "einsum",
@@ -174,6 +176,7 @@ __all__ = [
     "triu",
     "unsqueeze",
     "var",
+    "view_written",
     "where",
     "windows",
 ]  # fmt: skip

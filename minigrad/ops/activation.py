@@ -1,4 +1,4 @@
-"""More of the curves that networks bend lines with: sigmoid, SiLU, GELU and the error function in it."""
+"""More of the curves that networks bend lines with: ReLU, sigmoid, SiLU, GELU and the error function in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ import numpy as np
 
 from minigrad.core.op import Array, Backward, op
 from minigrad.ops.elementwise import chosen
+
+
+@op(elementwise=True)
+def relu(x: Array) -> tuple[Array, Backward]:
+    """z = max(x, 0)
+    dx = dz where x > 0, else 0
+
+    At x = 0 the gradient is 0; an infinite dz is no trouble there.
+    """
+    z = np.maximum(x, 0)
+
+    def backward(dz):
+        return (chosen(dz, ~(z <= 0)),)
+
+    return z, backward
 
 
 @op(elementwise=True)

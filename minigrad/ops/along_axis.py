@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.op import Array, Backward, op
+from minigrad.core.op import Array, Backward, Op, op
 
 
 @op
@@ -68,7 +68,7 @@ def scatter(x: Array, y: Array, *, axis: int, index: Array, add: bool = False) -
     def backward(dz):
         dx = dz
         if not add:
-            dx = dz.copy()
+            dx = np.array(dz)
             dx[where] = 0
         if not part:
             return dx, np.asarray(dz[where].sum())
@@ -89,8 +89,27 @@ def setitem(x: Array, y: Array, *, index: Any) -> tuple[Array, Backward]:
     z[index] = y
 
     def backward(dz):
-        dx = dz.copy()
+        dx = np.array(dz)
         dx[index] = 0
         return dx, np.array(dz[index])
+
+    return z, backward
+
+
+@op(grad_fn="CopySlices")
+def view_written(x: Array, y: Array, *, view: Op, constants: dict[str, Any]) -> tuple[Array, Backward]:
+    """z = x, with y in place of a view of it
+    dx = dz, with 0 in that view
+    dy = that view of dz
+
+    view is the op that made the view of x, with its constants.
+    """
+    z = x.copy()
+    view(z, **constants)[0][...] = y
+
+    def backward(dz):
+        dx = np.array(dz)
+        view(dx, **constants)[0][...] = 0
+        return dx, np.array(view(dz, **constants)[0])
 
     return z, backward

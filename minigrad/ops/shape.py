@@ -73,7 +73,7 @@ def expand(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     def backward(dz):
         return (dz,)
 
-    return np.broadcast_to(x, shape), backward
+    return x[...] if x.shape == shape else np.broadcast_to(x, shape), backward
 
 
 @op
@@ -139,6 +139,23 @@ def flip(x: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, Backward]:
         return (np.flip(dz, axis),)
 
     return np.flip(x, axis).copy(), backward  # a view would pass on what is written in place
+
+
+@op(view=True)
+def diagonal(x: Array, *, offset: int = 0, axis0: int = 0, axis1: int = 1) -> tuple[Array, Backward]:
+    """z_i = x[i][i + offset], of two axes, as the last axis
+    dx = 0, plus dz on that diagonal
+    """
+    shape = x.shape
+
+    def backward(dz):
+        dx = np.zeros(shape, dtype=dz.dtype)
+        diagonal(dx, offset=offset, axis0=axis0, axis1=axis1)[0][...] = dz
+        return (dx,)
+
+    z = np.diagonal(x, offset, axis0, axis1)
+    z.flags.writeable = x.flags.writeable
+    return z, backward
 
 
 @op

@@ -25,7 +25,9 @@ def windows(
     spans = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
     if x.ndim < n or any(length < span for length, span in zip(shape[x.ndim - n :], spans, strict=True)):
         raise ValueError(f"a window of {spans} elements does not fit into the last {n} axes of x {shape}")
-    every = np.lib.stride_tricks.sliding_window_view(x, spans, tuple(range(x.ndim - n, x.ndim)))
+    every = np.lib.stride_tricks.sliding_window_view(
+        x, spans, tuple(range(x.ndim - n, x.ndim)), writeable=x.flags.writeable
+    )
     picked: Any = (..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))
     z = every[picked]
 

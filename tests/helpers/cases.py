@@ -322,6 +322,19 @@ def _shapes() -> Iterator[Case]:
     for axis in (0, 1, -1, (0, 1)):
         yield Case("flip", f"axis{axis}", ((2, 3),), {"axis": axis})
     yield Case("flip", "square", ((3, 3),), {"axis": 0})
+    for shape, offset, axis0, axis1 in (((3, 3), 0, 0, 1), ((2, 4), 1, 0, 1), ((2, 3, 4), -1, 2, 1), ((4, 2), 0, 1, 0)):
+        place = {"offset": offset, "axis0": axis0, "axis1": axis1}
+        yield Case("diagonal", f"{shape_id(shape)}-{offset}", (shape,), place)
+    for part, view, constants in (
+        ((2,), "getitem", {"index": (slice(None), 1)}), ((6,), "reshape", {"shape": (6,)}),
+        ((3, 2), "transpose", {"axis0": 0, "axis1": 1}), ((2,), "diagonal", {}), ((), "getitem", {"index": (0, 2)}),
+    ):  # fmt: skip
+        yield Case(
+            "view_written", f"{view}-{shape_id(part)}", ((2, 3), part), {"view": OPS[view], "constants": constants}
+        )
+    yield Case(
+        "view_written", "square", ((3, 3), (3, 3)), {"view": OPS["transpose"], "constants": {"axis0": 0, "axis1": 1}}
+    )
     for shifts, axis in ((1, None), (2, 0), (-1, 1), ((1, -2), (0, 1)), (7, -1)):
         yield Case("roll", f"{shifts}-{axis}", ((3, 4),), {"shifts": shifts, "axis": axis})
 

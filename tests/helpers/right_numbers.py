@@ -144,6 +144,21 @@ def integers() -> dict[str, str]:
         "T.clamp(t([1, 5]), min=2.5)", "t([1, 2]).masked_fill(t([True, False]), 2.5)", "T.div(t([7., -7.]), 2., rounding_mode='trunc')",
     ):  # fmt: skip
         made[code] = f"out = {code}"
+    for code in ("x /= 2", "x += 0.5", "x *= 1.5", "x -= 0.5", "x **= 0.5", "x.add_(0.5)", "x.div_(2)", "x.sqrt_()", "x.exp_()",
+                 "x += t(.5)", "x.normal_()", "x.uniform_()", "x.masked_fill_(x > 1, .5)", "x.clamp_(min=.5)", "x.sigmoid_()"):  # fmt: skip
+        made[f"{code} on integers"] = f"x = t([1, 2, 3]); {code}; out = x"
+    for code in (
+        "x[0] = 2.7",
+        "x.fill_(2.7)",
+        "x.copy_(t([1.5, 2.5, 3.5]))",
+        "x //= 2",
+        "x += 1",
+        "x += True",
+        "x %= 2",
+        "x.mul_(3)",
+    ):
+        made[f"{code} on integers"] = f"x = t([1, 2, 3]); {code}; out = x"
+    made["bool += int"] = "x = t([True, False]); x += 1; out = x"
     for value in ("INF", "3.", "-3."):
         made[f"% {value} in and out of the graph"] = (
             f"x = t([5., -5., 7.5]); out = x % {value}, (x.clone().requires_grad_() % {value}).detach(), G(lambda x: x % {value}, [5., -5.])"

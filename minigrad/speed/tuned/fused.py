@@ -1,4 +1,4 @@
-"""ReLU, GELU, layer norm, cross-entropy, embedding in fewer passes over memory, or over what the cache still holds."""
+"""GELU, layer norm, cross-entropy and embedding in fewer passes over memory, or over what the cache still holds."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ import numpy as np
 from minigrad.core import arithmetic, loss, normalize, places
 from minigrad.core.op import Array, Backward
 from minigrad.core.sums import finite_max
-from minigrad.ops.elementwise import chosen
 from minigrad.optim.blocks import blocks
 from minigrad.speed.twins import twin
-
-
-@twin(arithmetic.relu)
-def relu(x: Array) -> tuple[Array, Backward]:
-    """z = max(x, 0)
-    dx = dz where x > 0, else 0
-    """
-    z = np.maximum(x, 0)
-
-    def backward(dz):
-        return (chosen(dz, ~(z <= 0)),)
-
-    return z, backward
 
 
 @twin(arithmetic.gelu_tanh)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.core.graph import state
 from minigrad.core.op import Array
-from minigrad.core.written import note_write
+from minigrad.core.written import note_write, writes
 from minigrad.torch.errors import OpTypeError
 from minigrad.torch.hooks import RemovableHandle
 from minigrad.torch.methods.base import Base, public
@@ -29,7 +29,6 @@ class Gradients(Base):
             raise RuntimeError("retain_grad() on a tensor that does not require a gradient")
         if self._node is None or "retained" in self.__dict__:
             return
-        self.__dict__["retained"] = True
         reference = weakref.ref(self)
 
         def keep(dz: Array) -> None:
@@ -37,7 +36,7 @@ class Gradients(Base):
             if tensor is not None:
                 tensor.receive(dz, shared=True)
 
-        self.register_hook(keep, raw=True)
+        self.__dict__["retained"] = self.register_hook(keep, raw=True)
 
     @property
     def retains_grad(self: Any) -> bool:
@@ -130,6 +129,8 @@ class Gradients(Base):
 
     @property
     def requires_grad(self: Any) -> bool:
+        if writes.in_graph:
+            self._follow()
         return self._requires_grad or self._node is not None
 
     @requires_grad.setter

@@ -84,7 +84,8 @@ class Shapes(Base):
         x = self.reshape((1,) * (len(counts) - self.ndim) + self.shape)
         pairs = [n for count, size in zip(counts, x.shape, strict=True) for n in (count, size)]
         spread = x.reshape([n for size in x.shape for n in (1, size)]).expand(pairs)
-        return spread.reshape([count * size for count, size in zip(counts, x.shape, strict=True)])
+        repeated = spread.reshape([count * size for count, size in zip(counts, x.shape, strict=True)])
+        return repeated if repeated._array.flags.writeable and repeated._base() is None else repeated.clone()
 
     @public
     def split(self: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -212,16 +213,13 @@ class Shapes(Base):
     @public
     def diagonal(self: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
         """The elements (i, i + offset) of two axes, as a last axis."""
-        x = self.movedim((dim1, dim2), (-2, -1))
-        n = np.diagonal(np.empty(x.shape[-2:]), offset).size
-        rows = np.arange(n) + max(0, -offset)
-        return x[(..., self._made(rows), self._made(rows + offset))]
+        return self._apply(ops.diagonal, self, offset=offset, axis0=dim1, axis1=dim2)
 
     @public
     def diag(self: Any, diagonal: int = 0) -> Tensor:
         """The diagonal of a matrix, or a matrix with this vector as its diagonal."""
         if self.ndim == 2:
-            return self.diagonal(diagonal)
+            return self.diagonal(diagonal).clone()
         if self.ndim != 1:
             raise ValueError(f"diag needs a vector or a matrix, got shape {self.shape}")
         n = self.shape[0] + abs(diagonal)
@@ -275,8 +273,10 @@ class Shapes(Base):
 
     def unfold(self: Any, dimension: int, size: int, step: int) -> Tensor:
         """Windows of that size along an axis, every step elements, as a last axis."""
-        starts = np.arange(0, self.shape[dimension] - size + 1, step)
-        windows = self.movedim(dimension, -1)[(..., self._made(starts[:, None] + np.arange(size)))]
+        if self.ndim == 0:
+            return self.reshape(1).unfold(0, size, step).squeeze(0)
+        line = self.movedim(dimension, -1)
+        windows = self._apply(ops.windows, line, size=(size,), stride=(step,), dilation=(1,))
         return windows.movedim(-2, dimension % self.ndim)
 
     def _repeat_heads(self: Any, heads: int) -> Tensor:

@@ -10,13 +10,14 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core.graph import no_grad, state
-from minigrad.core.op import facts
 from minigrad.core.written import note_write
 from minigrad.tools.random import Generator, rng
 from minigrad.torch.arguments import Dim
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base
+
+KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # of numbers: a later kind does not fit into an earlier one
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -26,39 +27,46 @@ class InPlace(Base):
     __slots__ = ()
 
     def _write(self: Any, values: Any, index: Any = ...) -> Tensor:
-        if state.grad_enabled:
-            if self._requires_grad:
-                raise RuntimeError(
-                    "a leaf that requires a gradient is being written to in place: write under "
-                    "`with minigrad.no_grad():`, or on its .data"
-                )
-            if self._node is not None or getattr(values, "requires_grad", False):
-                values = values.to(self.dtype) if isinstance(values, Base) else np.asarray(values, self.dtype)
-                return self._become(self._apply(ops.setitem, self, values, index=index))
+        """Write values, recorded where the tensor or the values are in the graph."""
+        if not self._array.flags.writeable:
+            raise RuntimeError(
+                "the elements of this tensor are read-only, or stand for several (expand): write to x.clone()"
+            )
+        if state.grad_enabled and self._check_writable(values):
+            values = values.to(self.dtype) if isinstance(values, Base) else np.asarray(values, self.dtype)
+            return self._become(self._apply(ops.setitem, self, values, index=index), index)
         self._array[index] = plain(values)
         note_write(self._array)
         return self
 
-    def _become(self: Any, result: Tensor) -> Tensor:
-        """Take the place of an op's result: what writing in place means in a graph, where nothing is overwritten."""
-        if self._array.base is not None and (self._node is None or facts(self._node.op).view):
-            raise RuntimeError(
-                "writing in place to a view of another tensor would not reach that tensor in the graph: write to the "
-                "tensor itself, or build a new one with where(), masked_fill(), stack() or cat()"
-            )
-        self._set(result._array, result._node)
+    def _become(self: Any, result: Tensor, index: Any = ...) -> Tensor:
+        """Take over an op's values, in the same memory, and its place in the graph."""
+        self._array[index] = result._array[index]
+        note_write(self._array)
+        self._written(result._node)
         return self
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
         self._write(value, self._index(index))
 
     def _update(self: Any, compute: Callable[[Tensor, Any], Tensor], other: Any) -> Tensor:
-        """``x += y`` and its like: in place, or where the graph is being recorded, as x = x + y."""
-        if state.grad_enabled and (self._node is not None or getattr(other, "requires_grad", False)):
-            return compute(self, other)
+        """``x += y`` and its like."""
+        if state.grad_enabled and self._check_writable(other):
+            reads = compute not in (operator.add, operator.sub)  # its backward needs the value that is written over
+            return self._become(self._fitting(compute(self._before() if reads else self, other)))
         with no_grad():
             values = compute(self, other)
-        return self._write(values)
+        return self._write(self._fitting(values))
+
+    def _fitting(self: Any, result: Tensor) -> Tensor:
+        """A result that is to be written: RuntimeError where shape or kind of number do not fit."""
+        if not isinstance(result, Base):
+            raise TypeError(f"cannot compute in place with a {type(result).__name__}")
+        if result.shape != self.shape:
+            raise OpValueError(f"the result has shape {result.shape}, which does not fit into {self.shape} in place")
+        if KINDS[result.dtype.kind] > KINDS[self.dtype.kind]:
+            raise RuntimeError(f"the result is {result.dtype}, in place it would be cut to {self.dtype}: write x = ...")
+        return result.to(self.dtype)
 
     def __iadd__(self: Any, other: Any) -> Tensor:
         return self._update(operator.add, other)
@@ -72,21 +80,43 @@ class InPlace(Base):
     def __itruediv__(self: Any, other: Any) -> Tensor:
         return self._update(operator.truediv, other)
 
+    def __ifloordiv__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.floordiv, other)
+
+    def __imod__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.mod, other)
+
+    def __ipow__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.pow, other)
+
+    def __iand__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.and_, other)
+
+    def __ior__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.or_, other)
+
+    def __ixor__(self: Any, other: Any) -> Tensor:
+        return self._update(operator.xor, other)
+
     def _compute_write(self: Any, name: str, *args: Any, **kwargs: Any) -> Tensor:
-        """The in-place form of a method: its result is written, or in a graph takes the place of the old value."""
-        result = getattr(self, name)(*args, **kwargs)
-        if result.shape != self.shape:
-            raise OpValueError(f"the result has shape {result.shape}, which does not fit into {self.shape} in place")
-        if not state.grad_enabled or self._requires_grad or not result.requires_grad:
-            return self._write(result)
-        return self._become(result.to(self.dtype))
+        """The in-place form of a method: its result is written."""
+        wanted = any(getattr(x, "requires_grad", False) for x in (*args, *kwargs.values()))
+        if state.grad_enabled and (self._check_writable(None) or wanted):
+            return self._become(self._fitting(getattr(self._before(), name)(*args, **kwargs)))
+        return self._write(self._fitting(getattr(self, name)(*args, **kwargs)))
 
     def _reshape_write(self: Any, name: str, *args: Any) -> Tensor:
         """The in-place form of a method that changes the shape: the tensor itself has it from now on."""
         if self._requires_grad:
             raise RuntimeError(f"{name}_ of a leaf that requires a gradient: write x = x.{name}(...)")
-        result = getattr(self, name)(*args)
+        before = self._made(self._array)  # the tensor is a view of what it was
+        before._set(self._array, self._node)
+        for fact in ("_view", "_changed"):
+            if hasattr(self, fact):
+                setattr(before, fact, getattr(self, fact))
+        result = getattr(before, name)(*args)
         self._set(result._array, result._node)
+        self._view = result._view
         return self
 
     def squeeze_(self: Any, dim: Dim = None) -> Tensor:
@@ -105,6 +135,10 @@ class InPlace(Base):
         """``t`` in place."""
         return self._reshape_write("t")
 
+    def _check_floating(self: Any) -> None:
+        if self.dtype.kind != "f":
+            raise RuntimeError(f"fractions drawn at random would be cut to {self.dtype}: use .float()")
+
     def copy_(self: Any, source: Any) -> Tensor:
         """Take over the values of another tensor, which must fit in shape."""
         values = plain(source)
@@ -122,10 +156,12 @@ class InPlace(Base):
 
     def normal_(self: Any, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
         """In place: drawn from a normal distribution."""
+        self._check_floating()
         return self._write(rng(generator).normal(mean, std, self.shape))
 
     def uniform_(self: Any, a: Any = 0.0, b: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
         """In place: drawn evenly from ``from`` up to ``to``."""
+        self._check_floating()
         return self._write(rng(generator).uniform(a, b, self.shape))
 
     def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -134,6 +170,7 @@ class InPlace(Base):
 
     def exponential_(self: Any, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """In place: drawn from an exponential distribution of rate ``lambd``."""
+        self._check_floating()
         return self._write(rng(generator).exponential(1 / lambd, self.shape))
 
     def random_(self: Any, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
