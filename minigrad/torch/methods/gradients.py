@@ -129,6 +129,7 @@ class Gradients(Base):
 
     @property
     def requires_grad(self: Any) -> bool:
+        """Whether a gradient is wanted: a leaf that collects one, or the result of a recorded op."""
         if writes.in_graph:
             self._follow()
         return self._requires_grad or self._node is not None
