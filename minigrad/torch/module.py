@@ -53,6 +53,7 @@ class ModuleMethods:
     _hooks: list[Any]
     parameters: Callable[..., Iterator[Parameter]]
     _members: Callable[..., Iterator[tuple[str, Any]]]
+    named_modules: Callable[..., Iterator[tuple[str, Any]]]
     shown = ""  # what the printed form shows: "in_features=, bias=", or without = for the value alone
 
     def __getstate__(self: Any) -> dict[str, Any]:
@@ -273,7 +274,7 @@ class ModuleMethods:
         for parameter in self.parameters():
             parameter._clear_grad(set_to_none)
 
-    def train(self: Any, mode: bool = True) -> Any:
+    def train(self: M, mode: bool = True) -> M:
         """Training mode, in which dropout is on."""
         if not isinstance(mode, bool):
             raise TypeError(f"train(mode) needs True or False, got {mode!r}")
@@ -281,7 +282,7 @@ class ModuleMethods:
             module.__dict__["training"] = mode
         return self
 
-    def eval(self: Any) -> Any:
+    def eval(self: M) -> M:
         """Evaluation mode, in which dropout is off."""
         return self.train(False)
 

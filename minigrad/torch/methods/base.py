@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, overload
 
 import numpy as np
 
@@ -57,10 +57,6 @@ class Base:
         _node: Node | None
         _grad: Tensor | None
         _requires_grad: bool
-        to: Callable[..., Tensor]
-        detach: Callable[[], Tensor]
-        numpy: Callable[..., Array]
-        item: Callable[[], Any]
         _apply: Callable[..., Tensor]  # an op on tensors, recorded
         _binary: Callable[..., Tensor]  # an op on two operands, after dtype promotion
         _made: Callable[[Any], Tensor]  # a tensor on an array, outside the graph
@@ -94,11 +90,11 @@ class Base:
 
     def _like(self: Any, data: Any) -> Tensor:
         """A tensor as it is; other data as a tensor, sharing memory where it can."""
-        made: Any = data if isinstance(data, Base) else self._made(array_from(data, None, copy=False))
+        made: Tensor = data if is_tensor(data) else self._made(array_from(data, None, copy=False))
         return made
 
     def _as(self: Any, x: Any, dtype: np.dtype[Any]) -> Tensor:
-        made: Any = x if isinstance(x, Base) else self._made(np.asarray(x))
+        made: Tensor = x if is_tensor(x) else self._made(np.asarray(x))
         return made if made.dtype == dtype else made.to(dtype)
 
     def _promoted(self: Any, op: Op, other: Any, reflected: bool = False) -> tuple[Tensor, Tensor]:
@@ -121,6 +117,11 @@ class Base:
 
     def _index(self: Any, index: Any) -> Any:
         return numpy_index(index, self.shape)
+
+
+def is_tensor(x: object) -> TypeGuard[Tensor]:
+    """Whether it is a Tensor, which a method cannot name: only Tensor inherits this."""
+    return isinstance(x, Base)
 
 
 def dim_of(dim: int, ndim: int) -> int:
@@ -146,4 +147,4 @@ def with_numpy_names(method: F) -> F:
     return renamed  # type: ignore[return-value]
 
 
-__all__ = ["Base", "Names", "dim_of", "plain", "public", "with_numpy_names"]
+__all__ = ["Base", "Names", "dim_of", "is_tensor", "plain", "public", "with_numpy_names"]

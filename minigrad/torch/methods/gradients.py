@@ -14,7 +14,7 @@ from minigrad.core.op import Array
 from minigrad.core.written import note_write, writes
 from minigrad.torch.errors import OpTypeError
 from minigrad.torch.hooks import RemovableHandle
-from minigrad.torch.methods.base import Base, public
+from minigrad.torch.methods.base import Base, is_tensor, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -84,7 +84,7 @@ class Gradients(Base):
     @data.setter
     def data(self, value: Any) -> None:
         note_write(self._array)  # a graph that still needs the old values must hear of it
-        self._set(value._array if isinstance(value, Base) else np.asarray(value), self._node)
+        self._set(value._array if is_tensor(value) else np.asarray(value), self._node)
         note_write(self._array)
 
     def _warn_no_grad(self: Any) -> None:
@@ -116,7 +116,7 @@ class Gradients(Base):
     def _checked_grad(self: Any, value: Any) -> Any:
         """What ``.grad`` may be set to: None, or a tensor of the same shape."""
         if value is not None:
-            if not isinstance(value, Base):
+            if not is_tensor(value):
                 raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}")
             if value.shape != self.shape:
                 raise ValueError(f"grad must have the shape of the tensor, {self.shape}, got {value.shape}")
@@ -157,7 +157,7 @@ class Gradients(Base):
                     "reduce it with .sum() or .mean(), or pass gradient="
                 )
             return np.ones(self.shape, self.dtype)
-        dz = gradient._array if isinstance(gradient, Base) else np.asarray(gradient)
+        dz = gradient._array if is_tensor(gradient) else np.asarray(gradient)
         if dz.shape != self.shape:
             raise ValueError(f"gradient must have the shape of the tensor, {self.shape}, got {dz.shape}")
         return dz.astype(self.dtype, copy=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.torch.dtypes import Number, plain, result_type
-from minigrad.torch.methods.base import Base, public
+from minigrad.torch.methods.base import Base, is_tensor, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -181,7 +181,7 @@ class Numbers(Base):
 
     @public(in_place=True, also="clip")
     def clamp(self: Any, min: Any = None, max: Any = None) -> Tensor:
-        if isinstance(min, Base) or isinstance(max, Base):  # bounds that have a gradient of their own
+        if is_tensor(min) or is_tensor(max):  # bounds that have a gradient of their own
             x = self if min is None else self.where(~(self < min), min)
             return x if max is None else x.where(~(x > max), max)
         x = self._floating() if isinstance(min, float) or isinstance(max, float) else self
@@ -431,7 +431,7 @@ class Numbers(Base):
     @public(in_place=True)
     def lerp(self: Any, end: Any, weight: Any) -> Tensor:
         """self + weight * (end - self), which at weight 1 is the end itself."""
-        if isinstance(weight, Base):
+        if is_tensor(weight):
             return (self + weight * (end - self)).where(weight.abs() < 0.5, end - (1 - weight) * (end - self))
         return self + weight * (end - self) if builtins.abs(weight) < 0.5 else end - (1 - weight) * (end - self)
 

@@ -32,7 +32,7 @@ from minigrad.torch.dtypes import (
     uint8,
 )
 from minigrad.torch.errors import OpValueError
-from minigrad.torch.methods.base import Base, public
+from minigrad.torch.methods.base import Base, is_tensor, public
 from minigrad.torch.printing import array_text, backward_name, with_notes
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Out(Base):
                 return _OPERATORS[ufunc](self._like(inputs[0]), inputs[1])
             if len(inputs) == 1 and hasattr(self, ufunc.__name__):
                 return getattr(self, ufunc.__name__)()
-        found = getattr(ufunc, method)(*(x.numpy() if isinstance(x, Base) else x for x in inputs), **kwargs)
+        found = getattr(ufunc, method)(*(x.numpy() if is_tensor(x) else x for x in inputs), **kwargs)
         return found if "out" in kwargs or isinstance(found, tuple) else self._made(found)
 
     def item(self: Any) -> Any:

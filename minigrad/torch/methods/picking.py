@@ -12,7 +12,7 @@ from minigrad.tools.random import Generator, rng
 from minigrad.torch.arguments import probability
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
-from minigrad.torch.methods.base import Base, dim_of, public
+from minigrad.torch.methods.base import Base, dim_of, is_tensor, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -33,7 +33,7 @@ class Picking(Base):
         if reduce not in (None, "add"):
             raise ValueError(f"scatter knows reduce=None and 'add', got {reduce!r}: use scatter_reduce's parts by hand")
         put = src if value is None else value
-        put = put.to(self.dtype) if isinstance(put, Base) else self.dtype.type(put)
+        put = put.to(self.dtype) if is_tensor(put) else self.dtype.type(put)
         return self._apply(ops.scatter, self, put, axis=dim, index=index._array, add=reduce == "add")
 
     @public(in_place=True)
@@ -57,7 +57,7 @@ class Picking(Base):
     @public(in_place=True)
     def masked_fill(self: Any, mask: Tensor, value: Any) -> Tensor:
         """A copy with a number, or the one number of a tensor, where the mask holds."""
-        if isinstance(value, Base):
+        if is_tensor(value):
             if value.ndim:
                 raise ValueError(f"masked_fill takes a number or a 0-d tensor, got shape {value.shape}: use where()")
             if value.requires_grad:

@@ -13,7 +13,7 @@ from minigrad.core.op import Array, Op
 from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpTypeError, OpValueError
-from minigrad.torch.methods.base import Base, public
+from minigrad.torch.methods.base import Base, is_tensor, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -100,7 +100,7 @@ class Reductions(Base):
     @public
     def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
-        if isinstance(dim, Base):
+        if is_tensor(dim):
             return self.maximum(dim)
         return self.amax() if dim is None else self._extreme(np.argmax, dim, keepdim)
 
@@ -111,7 +111,7 @@ class Reductions(Base):
     @public
     def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
-        if isinstance(dim, Base):
+        if is_tensor(dim):
             return self.minimum(dim)
         return self.amin() if dim is None else self._extreme(np.argmin, dim, keepdim)
 

@@ -15,7 +15,7 @@ from minigrad.tools.random import Generator, rng
 from minigrad.torch.arguments import Dim
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
-from minigrad.torch.methods.base import Base
+from minigrad.torch.methods.base import Base, is_tensor
 
 KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # of numbers: a later kind does not fit into an earlier one
 
@@ -33,7 +33,7 @@ class InPlace(Base):
                 "the elements of this tensor are read-only, or stand for several (expand): write to x.clone()"
             )
         if state.grad_enabled and self._check_writable(values):
-            values = values.to(self.dtype) if isinstance(values, Base) else np.asarray(values, self.dtype)
+            values = values.to(self.dtype) if is_tensor(values) else np.asarray(values, self.dtype)
             return self._become(self._apply(ops.setitem, self, values, index=index), index)
         self._array[index] = plain(values)
         note_write(self._array)
@@ -60,7 +60,7 @@ class InPlace(Base):
 
     def _fitting(self: Any, result: Tensor) -> Tensor:
         """A result that is to be written: RuntimeError where shape or kind of number do not fit."""
-        if not isinstance(result, Base):
+        if not is_tensor(result):
             raise TypeError(f"cannot compute in place with a {type(result).__name__}")
         if result.shape != self.shape:
             raise OpValueError(f"the result has shape {result.shape}, which does not fit into {self.shape} in place")
