@@ -5,10 +5,10 @@ from minigrad.look.anomaly import AnomalyError, detect_anomaly
 from minigrad.look.gradcheck import GradcheckError, gradcheck
 from minigrad.torch import autograd as function
 from minigrad.torch.autograd import Context as FunctionCtx
-from minigrad.torch.autograd import Function, Variable, grad, once_differentiable
+from minigrad.torch.autograd import Function, Variable, backward, grad, once_differentiable
 from minigrad.torch.grad_mode import enable_grad, set_grad_enabled
 
 __all__ = [
-    "AnomalyError", "Function", "FunctionCtx", "GradcheckError", "Variable", "detect_anomaly", "enable_grad",
-    "function", "grad", "gradcheck", "no_grad", "once_differentiable", "set_grad_enabled",
+    "AnomalyError", "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly",
+    "enable_grad", "function", "grad", "gradcheck", "no_grad", "once_differentiable", "set_grad_enabled",
 ]  # fmt: skip

@@ -128,13 +128,16 @@ class Tensor(Methods):
         else:
             self._grad._array += dz
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         """Fill ``.grad`` of every leaf this was made from with the derivative of this, added to what is there.
 
-        ``gradient`` is d loss / d self, of the same shape; it may be left out for a single number. The graph is
-        released on the way unless ``retain_graph``. Raises RuntimeError where there is no graph, or no longer.
+        ``gradient`` is d loss / d self; it may be left out for a single number. ``inputs`` get one alone, where given.
+        The graph is released unless ``retain_graph``. Raises RuntimeError where there is no graph, or no longer.
         """
-        steps = self.backward_steps(gradient, retain_graph, create_graph)
+        walk = self.backward_steps(gradient, bool(retain_graph), create_graph)
+        steps = walk if inputs is None else self._limited(walk, inputs)
         if state.walker is not None:
             state.walker(self, self.cotangent(gradient), steps)
         for _ in steps:
@@ -179,8 +182,8 @@ class Tensor(Methods):
     def softmax(self, dim: int, dtype: Any = None) -> Tensor:
         return apply(sums.softmax, self._floating(dtype), axis=dim)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        return apply(places.reshape, self, shape=places.ints(shape))
+    def reshape(self, *sizes: Any, shape: Any = ()) -> Tensor:
+        return apply(places.reshape, self, shape=places.ints(sizes or (shape,)))
 
     view = reshape  # where the memory does not allow a view, it copies instead of raising
 

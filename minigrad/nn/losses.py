@@ -5,11 +5,20 @@ from __future__ import annotations
 from minigrad.core.module import Module
 from minigrad.core.tensor import Tensor
 from minigrad.nn import functional as F
+from minigrad.torch.arguments import reduction_of
 
 
 class _Loss(Module):
-    def __init__(self, reduction: str, weight: Tensor | None = None, extra: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        size_average: bool | None,
+        reduce: bool | None,
+        reduction: str,
+        weight: Tensor | None = None,
+        extra: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
+        reduction = reduction_of(size_average, reduce, reduction)
         if reduction not in ("mean", "sum", "none", *extra):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction
@@ -25,12 +34,13 @@ class CrossEntropyLoss(_Loss):
     def __init__(
         self,
         weight: Tensor | None = None,
-        *,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(reduction, weight)
+        super().__init__(size_average, reduce, reduction, weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
@@ -48,8 +58,15 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Mean of -input[target]: log-probabilities (N, C, ...), class indices (N, ...) -> ()."""
 
-    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(reduction, weight)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, weight)
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -59,8 +76,8 @@ class NLLLoss(_Loss):
 class MSELoss(_Loss):
     """Mean of (input - target) squared: (...), (...) -> ()."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
@@ -69,8 +86,8 @@ class MSELoss(_Loss):
 class L1Loss(_Loss):
     """Mean of |input - target|: (...), (...) -> ()."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -80,9 +97,14 @@ class BCEWithLogitsLoss(_Loss):
     """Mean cross-entropy of yes/no decisions: raw scores (...), targets from 0 to 1 (...) -> ()."""
 
     def __init__(
-        self, weight: Tensor | None = None, *, reduction: str = "mean", pos_weight: Tensor | None = None
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
     ) -> None:
-        super().__init__(reduction, weight)
+        super().__init__(size_average, reduce, reduction, weight)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -94,8 +116,10 @@ class BCEWithLogitsLoss(_Loss):
 class SmoothL1Loss(_Loss):
     """Squared where the error is below beta, absolute above."""
 
-    def __init__(self, beta: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -105,8 +129,8 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """Squared where the error is below delta, delta times absolute above."""
 
-    def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(None, None, reduction)
         self.delta = delta
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -116,18 +140,30 @@ class HuberLoss(_Loss):
 class BCELoss(_Loss):
     """Mean cross-entropy of yes/no decisions from probabilities."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy(input, target, reduction=self.reduction)
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class KLDivLoss(_Loss):
     """Mean of t * (log t - input), input log-probabilities."""
 
-    def __init__(self, log_target: bool = False, *, reduction: str = "mean") -> None:
-        super().__init__(reduction, extra=("batchmean",))
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction, extra=("batchmean",))
         self.log_target = log_target
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -137,19 +173,29 @@ class KLDivLoss(_Loss):
 class PoissonNLLLoss(_Loss):
     """Mean of exp(input) - target * input."""
 
-    def __init__(self, log_input: bool = True, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: bool | None = None,
+        eps: float = 1e-8,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.log_input = log_input
+        self.full = full
+        self.eps = eps
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.poisson_nll_loss(input, target, log_input=self.log_input, reduction=self.reduction)
+        return F.poisson_nll_loss(input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction)
 
 
 class SoftMarginLoss(_Loss):
     """Mean of log(1 + exp(-target * input))."""
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
@@ -158,8 +204,10 @@ class SoftMarginLoss(_Loss):
 class HingeEmbeddingLoss(_Loss):
     """Mean of input where the target is 1, max(0, margin - input) where it is -1."""
 
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.margin = margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -169,8 +217,10 @@ class HingeEmbeddingLoss(_Loss):
 class MarginRankingLoss(_Loss):
     """Mean of max(0, -target * (input1 - input2) + margin)."""
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.margin = margin
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
@@ -180,8 +230,10 @@ class MarginRankingLoss(_Loss):
 class CosineEmbeddingLoss(_Loss):
     """Mean of 1 - cosine where the target is 1, max(0, cosine - margin) where it is -1."""
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.margin = margin
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
@@ -191,15 +243,25 @@ class CosineEmbeddingLoss(_Loss):
 class TripletMarginLoss(_Loss):
     """Mean of max(0, |anchor - positive| - |anchor - negative| + margin)."""
 
-    def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-06, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-06,
+        swap: bool = False,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.margin = margin
         self.p = p
         self.eps = eps
+        self.swap = swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return F.triplet_margin_loss(
-            anchor, positive, negative, margin=self.margin, p=self.p, eps=self.eps, reduction=self.reduction
+            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, reduction=self.reduction
         )
 
 
@@ -207,7 +269,7 @@ class GaussianNLLLoss(_Loss):
     """Mean of (log var + (input - target) ** 2 / var) / 2, var no less than eps."""
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+        super().__init__(None, None, reduction)
         self.full = full
         self.eps = eps
 

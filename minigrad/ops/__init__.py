@@ -58,6 +58,7 @@ from minigrad.ops.elementwise import (
     tan,
     where,
 )
+from minigrad.ops.inverse import acosh, asinh, atan2, atanh, sinc
 from minigrad.ops.linear_attention import causal_linear_attention
 from minigrad.ops.losses import (
     bce_with_logits,
@@ -81,9 +82,13 @@ __all__ = [
     "Op",
     "abs",
     "acos",
+    "acosh",
     "add",
     "asin",
+    "asinh",
     "atan",
+    "atan2",
+    "atanh",
     "bce_with_logits",
     "binary_cross_entropy",
     "cast",
@@ -157,6 +162,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sin",
+    "sinc",
     "sinh",
     "sliding_window_attention",
     "smooth_l1_loss",

@@ -63,6 +63,34 @@ def grad(
     return tuple(None if a is None else Tensor(a) for a in arrays)
 
 
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add d tensors / d leaf to the ``.grad`` of every leaf, or of the ``inputs`` alone, leaves or results.
+
+    ``grad_tensors`` are the gradients of the tensors, which may be left out for single numbers.
+    """
+    if inputs is None:
+        outs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+        given = [grad_tensors] if grad_tensors is None or isinstance(grad_tensors, Tensor) else list(grad_tensors)
+        seeds = given * len(outs) if grad_tensors is None else given
+        if create_graph:
+            raise NotImplementedError("derivatives of derivatives (create_graph=True) are not offered by this engine")
+        roots = [(out.grad_fn or out, out.cotangent(seed)) for out, seed in zip(outs, seeds, strict=True)]
+        for _ in backward_steps(roots, retain_graph=bool(retain_graph)):
+            pass
+        return
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    found = grad(tensors, wanted, grad_tensors, bool(retain_graph), create_graph, allow_unused=True)
+    for x, dx in zip(wanted, found, strict=True):
+        if dx is not None:
+            x.receive(dx._array, shared=False)
+
+
 class Context:
     """What a Function keeps from forward to backward."""
 

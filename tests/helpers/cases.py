@@ -27,8 +27,8 @@ SHAPES = ((), (1,), (4,), (2, 3), (3, 3), (2, 1, 3), (0, 3))
 APART = set(  # with kinks: values keep a distance
     "relu abs maximum minimum max min clamp l1_loss elu hardswish smooth_l1_loss norm".split()
 )
-INSIDE = {"asin", "acos"}  # of -1 and 1
-POSITIVE = {"log", "log1p", "log2", "log10", "sqrt", "pow"}
+INSIDE = {"asin", "acos", "atanh"}  # of -1 and 1
+POSITIVE = {"acosh", "log", "log1p", "log2", "log10", "sqrt", "pow"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Case:
         if self.op in INSIDE:
             return np.asarray(0.95 * np.tanh(x))
         if self.op in POSITIVE:
-            return np.asarray(0.4 + np.abs(x))
+            return np.asarray(0.4 + np.abs(x) + (self.op == "acosh"))
         return np.asarray(x + 0.3 * np.sign(x))
 
 
@@ -109,7 +109,7 @@ def _unary() -> Iterator[Case]:
 
 def _binary() -> Iterator[Case]:
     for name in (
-        "add", "sub", "mul", "div", "pow", "maximum", "minimum", "hypot", "logaddexp", "mse_loss", "l1_loss",
+        "add", "sub", "mul", "div", "pow", "maximum", "minimum", "hypot", "logaddexp", "atan2", "mse_loss", "l1_loss",
         "smooth_l1_loss",
     ):  # fmt: skip
         for a in BROADCAST:

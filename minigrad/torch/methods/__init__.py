@@ -17,6 +17,7 @@ from minigrad.torch.methods.named import Named
 from minigrad.torch.methods.numbers import Numbers
 from minigrad.torch.methods.out import Out
 from minigrad.torch.methods.picking import Picking
+from minigrad.torch.methods.products import Products
 from minigrad.torch.methods.reductions import Reductions
 from minigrad.torch.methods.shapes import Shapes
 from minigrad.torch.methods.views import Views, follow
@@ -25,7 +26,7 @@ from minigrad.torch.methods.writing import InPlace, in_place
 __all__ = ["Methods", "OpTypeError", "OpValueError", "explained", "follow", "in_single"]
 
 
-class Methods(Numbers, Reductions, Shapes, Picking, InPlace, Views, Out, Gradients, Named):
+class Methods(Numbers, Products, Reductions, Shapes, Picking, InPlace, Views, Out, Gradients, Named):
     """All groups together. Whoever inherits this directly, which is Tensor, gets the names that ``public`` declares."""
 
     __slots__ = ()

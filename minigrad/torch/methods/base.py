@@ -124,6 +124,20 @@ def is_tensor(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Base)
 
 
+def takes(**names: str) -> Callable[[F], F]:
+    """Let a method take keyword arguments under PyTorch's names too, some of which Python reserves: theirs=ours."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def renamed(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **{names.get(name, name): value for name, value in kwargs.items()})
+
+        renamed.takes = names  # type: ignore[attr-defined]
+        return renamed  # type: ignore[return-value]
+
+    return decorate
+
+
 def dim_of(dim: int, ndim: int) -> int:
     """An axis that may count from the end, as one that counts from 0."""
     if not -ndim <= dim < max(ndim, 1):
@@ -147,4 +161,4 @@ def with_numpy_names(method: F) -> F:
     return renamed  # type: ignore[return-value]
 
 
-__all__ = ["Base", "Names", "dim_of", "is_tensor", "plain", "public", "with_numpy_names"]
+__all__ = ["Base", "Names", "dim_of", "is_tensor", "plain", "public", "takes", "with_numpy_names"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from minigrad.core.graph import state
 from minigrad.core.op import Array
 from minigrad.core.written import note_write, writes
 from minigrad.torch.errors import OpTypeError
-from minigrad.torch.hooks import RemovableHandle
+from minigrad.torch.hooks import RemovableHandle, add_hook
 from minigrad.torch.methods.base import Base, is_tensor, public
 
 if TYPE_CHECKING:
@@ -69,6 +69,34 @@ class Gradients(Base):
         if state.grad_enabled and self.requires_grad:
             raise RuntimeError(f"{name} requires a gradient, and none is computed for it: pass {name}.detach()")
         return self._array
+
+    def _limited(self: Any, walk: Iterator[Any], inputs: Any) -> Iterator[Any]:
+        """The walk of ``backward()``, after which these tensors alone, leaves or results, have more in ``.grad``."""
+        wanted: list[Any] = [inputs] if isinstance(inputs, Base) else list(inputs)
+        others = [(leaf, leaf._grad) for leaf in _leaves(self) if not any(leaf is x for x in wanted)]
+        for leaf, _ in others:
+            leaf._grad = None
+        for x in wanted:
+            if x._node is not None and "retained" not in x.__dict__:
+                x.retain_grad()
+        try:
+            yield from walk
+        finally:
+            for leaf, grad in others:
+                leaf._grad = grad
+
+    def register_post_accumulate_grad_hook(self: Any, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call ``hook(tensor)`` of a leaf whenever ``backward()`` has added all of its gradient to ``.grad``.
+
+        So an optimizer can step, and the gradient go, while the rest of the backward is still to come.
+        """
+        if self._node is not None or not self._requires_grad:
+            raise RuntimeError("register_post_accumulate_grad_hook() is for leaves that require a gradient")
+        if not isinstance(self, Watched):
+            self.register_hook(_unchanged, raw=True)  # a leaf with hooks gets its gradient in one piece
+            self.__class__ = type(type(self).__name__, (Watched, type(self)), {"__slots__": ()})
+            self.__dict__["after"] = []
+        return add_hook(self.__dict__["after"], hook)
 
     def detach_(self: Any) -> Tensor:
         """Leave the graph for good."""
@@ -167,3 +195,35 @@ class Gradients(Base):
             "backward() on a tensor that no recorded op made: none of its inputs has requires_grad=True, or it was "
             "computed under no_grad() or detached"
         )
+
+
+def _leaves(tensor: Any) -> list[Any]:
+    """What a tensor was made from that requires a gradient."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    queue = [tensor if tensor._node is None else tensor._node]
+    while queue:
+        part = queue.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Base):
+            found[id(part)] = part
+        else:
+            queue += part.parents
+    return list(found.values())
+
+
+class Watched:
+    """Base of the type of a leaf with hooks that come after its gradient."""
+
+    __slots__ = ()
+
+    def receive(self: Any, dz: Array, shared: bool) -> None:
+        super().receive(dz, shared)  # type: ignore[misc]
+        for hook in list(self.__dict__["after"]):
+            hook(self)
+
+
+def _unchanged(dz: Array) -> None:
+    """A hook that lets the gradient be."""

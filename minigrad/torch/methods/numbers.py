@@ -499,16 +499,6 @@ class Numbers(Base):
         """Where |self - other| <= atol + rtol * |other|: bools, at broadcast shape."""
         return self._made(np.isclose(self._array, plain(other), rtol, atol, equal_nan))
 
-    @public(also="mm bmm")
-    def matmul(self: Any, other: Any) -> Tensor:
-        """The matrix product, (..., M, K) and (..., K, N) -> (..., M, N)."""
-        return self @ other
-
-    @public(in_place=True, also="baddbmm addmv")
-    def addmm(self: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-        """beta * self + alpha * mat1 @ mat2."""
-        return beta * self + alpha * (mat1 @ mat2)
-
     @public(in_place=True)
     def addcmul(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
         """self + value * tensor1 * tensor2."""
@@ -518,18 +508,6 @@ class Numbers(Base):
     def addcdiv(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
         """self + value * tensor1 / tensor2."""
         return self + value * (tensor1 / tensor2)
-
-    @public
-    def mv(self: Any, vec: Any) -> Tensor:
-        """A matrix times a vector: (M, N) and (N,) -> (M,)."""
-        return self @ vec
-
-    @public(also="inner")
-    def dot(self: Any, tensor: Any) -> Tensor:
-        """The inner product of two vectors (N,)."""
-        if self.ndim != 1 or tensor.ndim != 1:
-            raise ValueError(f"dot needs two vectors, got shapes {self.shape} and {tensor.shape}: use @")
-        return self @ tensor
 
     @public(also="ger")
     def outer(self: Any, vec2: Any) -> Tensor:

@@ -22,7 +22,7 @@ class Picking(Base):
     __slots__ = ()
 
     @public
-    def gather(self: Any, dim: int, index: Tensor) -> Tensor:
+    def gather(self: Any, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
         return self._apply(ops.gather, self, axis=dim, index=index._array)
 
     @public(in_place=True)

@@ -98,10 +98,11 @@ class Reductions(Base):
     @overload
     def max(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
-    def max(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    def max(self: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
-        if is_tensor(dim):
-            return self.maximum(dim)
+        other = dim if is_tensor(dim) else other
+        if other is not None:
+            return self.maximum(other)
         return self.amax() if dim is None else self._extreme(np.argmax, dim, keepdim)
 
     @overload
@@ -109,10 +110,11 @@ class Reductions(Base):
     @overload
     def min(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
-    def min(self: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    def min(self: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         """Of all elements (ties share the gradient); with dim, values and indices (the first of a tie gets it all)."""
-        if is_tensor(dim):
-            return self.minimum(dim)
+        other = dim if is_tensor(dim) else other
+        if other is not None:
+            return self.minimum(other)
         return self.amin() if dim is None else self._extreme(np.argmin, dim, keepdim)
 
     def _extreme(self: Any, find: Callable[..., Any], dim: int, keepdim: bool) -> ValuesIndices:
@@ -181,14 +183,20 @@ class Reductions(Base):
         return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
 
     @public
-    def var_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
+    def var_mean(
+        self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(variance, mean)."""
-        return self.var(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
+        axis = None if isinstance(dim, bool) else dim
+        return self.var(dim, unbiased, keepdim, correction=correction), self.mean(axis, keepdim)
 
     @public
-    def std_mean(self: Any, dim: Any = None, keepdim: bool = False, *, correction: float = 1) -> tuple[Tensor, Tensor]:
+    def std_mean(
+        self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(standard deviation, mean)."""
-        return self.std(dim, correction=correction, keepdim=keepdim), self.mean(dim, keepdim)
+        axis = None if isinstance(dim, bool) else dim
+        return self.std(dim, unbiased, keepdim, correction=correction), self.mean(axis, keepdim)
 
     @public
     def aminmax(self: Any, *, dim: Any = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
@@ -196,13 +204,20 @@ class Reductions(Base):
         return self.amin(dim, keepdim), self.amax(dim, keepdim)
 
     @public
-    def quantile(self: Any, q: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """The value below which a share q of the elements lies, linear between two of them."""
+    def quantile(
+        self: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    ) -> Tensor:
+        """The value below which a share q of the elements lies.
+
+        Between two of them: "linear", or "lower", "higher", "nearest", "midpoint".
+        """
+        if interpolation not in _BETWEEN:
+            raise ValueError(f"interpolation must be one of {', '.join(_BETWEEN)}, got {interpolation!r}")
         x = self.reshape(-1) if dim is None else self.movedim(dim, -1)
         ordered = x.sort(-1).values
         place = np.asarray(plain(q), dtype=np.float64) * (x.shape[-1] - 1)
         low = np.floor(place).astype(np.int64)
-        share = self._made((place - low).astype(self.dtype))
+        share = self._made(_BETWEEN[interpolation](place - low).astype(self.dtype))
         below = ordered[..., self._made(low)]
         above = ordered[..., self._made(np.minimum(low + 1, x.shape[-1] - 1))]
         found = below + (above - below) * share  # (..., *q.shape)
@@ -299,9 +314,9 @@ class Reductions(Base):
         return self._made(np.asarray(np.count_nonzero(self._array, axis=dim)))
 
     @public
-    def isin(self: Any, test_elements: Any) -> Tensor:
-        """Whether each element is one of those."""
-        return self._made(np.isin(self._array, plain(test_elements)))
+    def isin(self: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+        """Whether each element is one of those, or with invert is none of them."""
+        return self._made(np.isin(self._array, plain(test_elements), assume_unique, invert))
 
     @public
     def log_softmax(self: Any, dim: int, dtype: Any = None) -> Tensor:
@@ -323,6 +338,15 @@ class Reductions(Base):
             target = target * (1 - label_smoothing) + label_smoothing / max(self.shape[axis], 1)
             target = target if keep is None else target.where(self._made(keep), 0.0)
         return self._apply(ops.soft_cross_entropy, self, target, weight=scale, count=count, reduction=reduction)
+
+
+_BETWEEN: dict[str, Callable[[Any], Any]] = {  # a share of the way from one element to the next -> how far to go
+    "linear": lambda share: share,
+    "lower": np.zeros_like,
+    "higher": np.ceil,
+    "nearest": np.round,
+    "midpoint": lambda share: np.where(share > 0, 0.5, 0.0),
+}
 
 
 def _order(x: Array, dim: int, descending: bool) -> Array:

@@ -15,7 +15,7 @@ from minigrad.core.places import ints
 from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
-from minigrad.torch.methods.base import Base, dim_of, public
+from minigrad.torch.methods.base import Base, dim_of, public, takes
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -43,8 +43,8 @@ class Shapes(Base):
         return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
 
     @public
-    def permute(self: Any, *dims: Any) -> Tensor:
-        return self._apply(ops.permute, self, dims=ints(dims))
+    def permute(self: Any, *axes: Any, dims: Any = ()) -> Tensor:
+        return self._apply(ops.permute, self, dims=ints(axes or (dims,)))
 
     @public
     def t(self: Any) -> Tensor:
@@ -71,16 +71,16 @@ class Shapes(Base):
     def unsqueeze(self: Any, dim: int) -> Tensor:
         return self._apply(ops.unsqueeze, self, axis=dim)
 
-    def expand(self: Any, *sizes: Any) -> Tensor:
-        return self._apply(ops.expand, self, shape=ints(sizes))
+    def expand(self: Any, *sizes: Any, size: Any = ()) -> Tensor:
+        return self._apply(ops.expand, self, shape=ints(sizes or (size,)))
 
     def expand_as(self: Any, other: Tensor) -> Tensor:
         """Repeated to the shape of another tensor."""
         return self.expand(other.shape)
 
-    def repeat(self: Any, *sizes: Any) -> Tensor:
+    def repeat(self: Any, *sizes: Any, repeats: Any = ()) -> Tensor:
         """Copies side by side, sizes[i] of them along axis i."""
-        counts = ints(sizes)
+        counts = ints(sizes or (repeats,))
         x = self.reshape((1,) * (len(counts) - self.ndim) + self.shape)
         pairs = [n for count, size in zip(counts, x.shape, strict=True) for n in (count, size)]
         spread = x.reshape([n for size in x.shape for n in (1, size)]).expand(pairs)
@@ -130,8 +130,8 @@ class Shapes(Base):
         return tuple(self.select(dim, i) for i in range(self.shape[dim]))
 
     @public
-    def flip(self: Any, *dims: Any) -> Tensor:
-        return self._apply(ops.flip, self, axis=ints(dims))
+    def flip(self: Any, *axes: Any, dims: Any = ()) -> Tensor:
+        return self._apply(ops.flip, self, axis=ints(axes or (dims,)))
 
     @public
     def roll(self: Any, shifts: Any, dims: Any = None) -> Tensor:
@@ -160,10 +160,15 @@ class Shapes(Base):
         """Repeated to a shape, as broadcasting does."""
         return self.expand(size)
 
-    @public(also="swapdims")
+    @public
     def swapaxes(self: Any, axis0: int, axis1: int) -> Tensor:
         """Two axes exchanged."""
         return self.transpose(axis0, axis1)
+
+    @public
+    def swapdims(self: Any, dim0: int, dim1: int) -> Tensor:
+        """Two axes exchanged."""
+        return self.transpose(dim0, dim1)
 
     @public(also="moveaxis")
     def movedim(self: Any, source: Any, destination: Any) -> Tensor:
@@ -177,13 +182,13 @@ class Shapes(Base):
         return self.permute(dims)
 
     @public
-    def tile(self: Any, *dims: Any) -> Tensor:
+    def tile(self: Any, *axes: Any, dims: Any = ()) -> Tensor:
         """As ``repeat``, with missing counts in front taken as 1."""
-        counts = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+        counts = ints(axes or (dims,))
         return self.repeat(*(1,) * (self.ndim - len(counts)), *counts)
 
     @public
-    def repeat_interleave(self: Any, repeats: Any, dim: int | None = None) -> Tensor:
+    def repeat_interleave(self: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
         """Each element (along dim) that many times in a row."""
         x = self.reshape(-1) if dim is None else self
         dim = 0 if dim is None else dim
@@ -191,6 +196,7 @@ class Shapes(Base):
         return x.index_select(dim, self._made(index))
 
     @public
+    @takes(sections="indices_or_sections", indices="indices_or_sections")
     def tensor_split(self: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """Pieces as equal as can be, or cut at the indices."""
         pieces = np.array_split(np.arange(self.shape[dim]), indices_or_sections)
@@ -228,12 +234,17 @@ class Shapes(Base):
         return self.new_zeros(n * n).scatter(0, self._made(flat), self).reshape(n, n)
 
     @public
-    def diag_embed(self: Any, offset: int = 0) -> Tensor:
-        """Each last axis as the diagonal of a matrix: (..., N) -> (..., N, N)."""
+    def diag_embed(self: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+        """Each last axis as the diagonal of a matrix: (..., N) -> (..., N, N), its axes at dim1 and dim2."""
         size = self.shape[-1] + abs(offset)
         rows = np.arange(self.shape[-1]) + max(0, -offset)
         index = self._made(np.broadcast_to(rows * size + rows + offset, self.shape))
-        return self.new_zeros(*self.shape[:-1], size * size).scatter(-1, index, self).unflatten(-1, (size, size))
+        return (
+            self.new_zeros(*self.shape[:-1], size * size)
+            .scatter(-1, index, self)
+            .unflatten(-1, (size, size))
+            .movedim((-2, -1), (dim1, dim2))
+        )
 
     @public(function=False, in_place=True)
     def fill_diagonal(self: Any, fill_value: float) -> Tensor:
@@ -249,11 +260,13 @@ class Shapes(Base):
         return x
 
     @public
+    @takes(sections="indices_or_sections", indices="indices_or_sections")
     def hsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
         """Split by columns: along axis 1, or along axis 0 of a vector."""
         return self.tensor_split(indices_or_sections, 0 if self.ndim == 1 else 1)
 
     @public
+    @takes(sections="indices_or_sections", indices="indices_or_sections")
     def vsplit(self: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
         """Split by rows: along axis 0."""
         return self.tensor_split(indices_or_sections, 0)
@@ -264,9 +277,10 @@ class Shapes(Base):
         return self.diagonal().sum()
 
     @public
-    def diff(self: Any, n: int = 1, dim: int = -1) -> Tensor:
-        """Each element less the one before it, n times."""
-        x = self
+    def diff(self: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+        """Each element less the one before it, n times; what is prepended and appended counts as elements."""
+        parts = [part for part in (prepend, self, append) if part is not None]
+        x = self._joined(parts, dim) if len(parts) > 1 else self
         for _ in range(n):
             x = x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
         return x

@@ -15,7 +15,7 @@ from minigrad.tools.random import Generator, rng
 from minigrad.torch.arguments import Dim
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
-from minigrad.torch.methods.base import Base, is_tensor
+from minigrad.torch.methods.base import Base, is_tensor, takes
 
 KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # of numbers: a later kind does not fit into an earlier one
 
@@ -139,12 +139,12 @@ class InPlace(Base):
         if self.dtype.kind != "f":
             raise RuntimeError(f"fractions drawn at random would be cut to {self.dtype}: use .float()")
 
-    def copy_(self: Any, source: Any) -> Tensor:
+    def copy_(self: Any, src: Any, non_blocking: bool = False) -> Tensor:
         """Take over the values of another tensor, which must fit in shape."""
-        values = plain(source)
+        values = plain(src)
         if np.broadcast_shapes(self.shape, np.shape(values)) != self.shape:
             raise ValueError(f"copy_: a source of shape {np.shape(values)} does not fit into {self.shape}")
-        return self._write(source)
+        return self._write(src)
 
     def fill_(self: Any, value: Any) -> Tensor:
         """In place: every element one number."""
@@ -159,6 +159,7 @@ class InPlace(Base):
         self._check_floating()
         return self._write(rng(generator).normal(mean, std, self.shape))
 
+    @takes(**{"from": "a", "to": "b"})
     def uniform_(self: Any, a: Any = 0.0, b: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
         """In place: drawn evenly from ``from`` up to ``to``."""
         self._check_floating()
@@ -173,6 +174,7 @@ class InPlace(Base):
         self._check_floating()
         return self._write(rng(generator).exponential(1 / lambd, self.shape))
 
+    @takes(**{"from": "low", "to": "high"})
     def random_(self: Any, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
         """Integers in [low, high), or below low if it is all there is."""
         low, high = (0, low or 1 << 24) if high is None else (low, high)
