@@ -84,6 +84,11 @@ accelerator = SimpleNamespace(
     synchronize=lambda *_: None, current_device_index=Absent("torch.accelerator.current_device_index", "device 'cpu'"),
     set_device_index=Absent("torch.accelerator.set_device_index", "device 'cpu'"),
 )  # fmt: skip
+serialization = SimpleNamespace(
+    __doc__="``torch.serialization``: of which classes may be unpickled; nothing ever is.",
+    add_safe_globals=lambda classes: None, clear_safe_globals=lambda: None, get_safe_globals=list,
+    safe_globals=lambda classes: contextlib.nullcontext(),
+)  # fmt: skip
 
 
 def _named(name: str) -> contextlib.AbstractContextManager[None]:

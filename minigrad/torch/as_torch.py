@@ -68,6 +68,7 @@ MODULES = {
     **{f"torch.optim.{name}": "optim" for name in ("adam", "adamw", "lbfgs", "optimizer", "rmsprop", "sgd")},
     "torch.profiler": "torch.absent.profiler",
     "torch.random": "random",
+    "torch.serialization": "torch.absent.serialization",
     "torch.testing": "testing",
     "torch.utils": "utils",
     "torch.utils.checkpoint": "utils.checkpoint",

@@ -197,6 +197,8 @@ def test_modules_without_a_place_here_can_be_imported_and_say_what_to_do_at_firs
     assert torch.jit.script(max) is max and torch.jit.script_method(max) is max and not torch.jit.is_scripting()
     assert torch._dynamo.disable(recursive=False)(max) is max
     torch._dynamo.config.suppress_errors = True
+    with torch.serialization.safe_globals([Config]):
+        assert torch.serialization.get_safe_globals() == []
     with record_function("step"):
         assert not torch.accelerator.is_available() and torch.accelerator.current_accelerator() is None
     with pytest.raises(AttributeError, match=r"torch\.onnx\.exprot is not covered.*use torch\.onnx\.export"):
