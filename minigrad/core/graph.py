@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from minigrad.core.op import Array, Backward, Op
 from minigrad.core.written import clock, writes, written_since
-from minigrad.torch.grad_fn import GradFn
+from minigrad.torch.grad_fn import GradFn, generating
 
 F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[Array], "Array | None"]
@@ -77,6 +78,9 @@ class no_grad:
         state.grad_enabled = self._before.pop()
 
     def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return generating(type(self), function)
+
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
             with type(self)():

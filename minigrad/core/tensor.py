@@ -39,12 +39,10 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
                     Tensor._warn_released(parent)
         else:
             arrays.append(x)
-        if parent is not None:
-            tracked = True
+        tracked = tracked or parent is not None
         parents.append(parent)
-    run = RUNS.get(op, op)
-    if arrays and getattr(arrays[0], "itemsize", 4) == 2:  # half precision
-        run = in_single(op, run)
+    half = arrays and getattr(arrays[0], "itemsize", 4) == 2
+    run = in_single(op, RUNS.get(op, op)) if half else RUNS.get(op, op)
     try:
         z, backward = run(*arrays, **constants)
     except (ValueError, TypeError, IndexError) as error:

@@ -23,8 +23,11 @@ def interpolate(
         if size is not None:
             count = size if isinstance(size, int) else size[axis]
         else:
-            count = int(n * (scale_factor if isinstance(scale_factor, int | float) else scale_factor[axis]))
-        input = input.index_select(axis + 2, Tensor(np.arange(count) * n // count))
+            scale = scale_factor if isinstance(scale_factor, int | float) else scale_factor[axis]
+            count = int(n * scale)
+        step = n / count if size is not None else 1 / scale  # as in PyTorch, the scale given, not the one it came to
+        places = np.minimum((np.arange(count) * np.float32(step)).astype(np.int64), n - 1)
+        input = input.index_select(axis + 2, Tensor(places))
     return input
 
 

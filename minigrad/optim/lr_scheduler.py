@@ -29,6 +29,7 @@ class LRScheduler:
                 raise KeyError("to go on from last_epoch, the groups need 'initial_lr': load the optimizer first")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
+        self._last_lr = [group["lr"] for group in optimizer.param_groups]
         self.step()
 
     def lr_at(self, base_lr: float, index: int) -> float:
@@ -36,8 +37,20 @@ class LRScheduler:
         raise NotImplementedError(f"{type(self).__name__} has no lr_at()")
 
     def get_lr(self) -> list[float]:
-        """The learning rate of each group at ``last_epoch``."""
-        return [float(self.lr_at(base_lr, i)) for i, base_lr in enumerate(self.base_lrs)]
+        """The learning rate of each group at ``last_epoch``; a group that came later keeps its own."""
+        groups = self.optimizer.param_groups
+        return [self.next_lr(g["lr"], i) if i < len(self.base_lrs) else g["lr"] for i, g in enumerate(groups)]
+
+    def next_lr(self, lr: float, index: int) -> float:
+        """The learning rate at ``last_epoch`` of a group that had ``lr`` before."""
+        return float(self.lr_at(self.base_lrs[index], index))
+
+    def restart(self, milestone: bool = True) -> None:
+        """Set the learning rates that this schedule begins with, whatever they are now."""
+        self.last_epoch = 0
+        self._last_lr = [float(self.lr_at(base_lr, i)) for i, base_lr in enumerate(self.base_lrs)]
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=False):
+            group["lr"] = lr
 
     def get_last_lr(self) -> list[float]:
         """The learning rates set last."""
@@ -57,6 +70,47 @@ class LRScheduler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to where ``state_dict`` was taken; the optimizer's own state dict holds the learning rates in force."""
         self.__dict__.update({name: value for name, value in state_dict.items() if name not in self.unsaved})
+
+
+class Factor(LRScheduler):
+    """lr = base_lr * factor(step). Several of these on one optimizer multiply: each scales the lr that it finds.
+
+    A subclass defines ``factor``; ``floor`` is what the factor scales the distance from.
+    """
+
+    floor = 0.0
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        self.chained: list[int] = []  # the groups whose lr another has changed too
+        super().__init__(optimizer, last_epoch)
+
+    def factor(self, step: int) -> float:
+        raise NotImplementedError(f"{type(self).__name__} has no factor()")
+
+    def lr_at(self, base_lr: float, index: int) -> float:
+        return self.floor + (base_lr - self.floor) * self.factor(self.last_epoch)
+
+    def get_lr(self) -> list[float]:
+        return [float(self.next_lr(group["lr"], i)) for i, group in enumerate(self.optimizer.param_groups)]
+
+    def next_lr(self, lr: float, index: int) -> float:
+        own = self._last_lr[index] if index < len(self._last_lr) else None
+        if index >= len(self.base_lrs) or (lr != own and index not in self.chained):
+            self.chained.append(index)
+        if self.last_epoch == 0 and index < len(self.base_lrs) and lr != self.base_lrs[index]:
+            self.chained.append(index)
+        if index not in self.chained:
+            return self.lr_at(self.base_lrs[index], index)
+        now, before = self.factor(self.last_epoch), self.factor(self.last_epoch - 1) if self.last_epoch > 0 else 1.0
+        if now == before:
+            return lr
+        if before == 0:
+            return lr + (self.base_lrs[index] - self.floor) * now if index < len(self.base_lrs) else lr
+        return self.floor + (lr - self.floor) * now / before
+
+    def restart(self, milestone: bool = True) -> None:
+        self.chained = []
+        super().restart(milestone)
 
 
 class LambdaLR(LRScheduler):
@@ -80,7 +134,7 @@ class LambdaLR(LRScheduler):
         return base_lr * self.lr_lambdas[index](self.last_epoch)
 
 
-class StepLR(LRScheduler):
+class StepLR(Factor):
     """lr = base_lr * gamma ** (step // step_size)."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
@@ -90,11 +144,11 @@ class StepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return base_lr * self.gamma ** (self.last_epoch // self.step_size)
+    def factor(self, step: int) -> float:
+        return self.gamma ** (step // self.step_size)
 
 
-class MultiStepLR(LRScheduler):
+class MultiStepLR(Factor):
     """lr = base_lr * gamma ** (how many of the milestones are behind)."""
 
     def __init__(
@@ -104,22 +158,22 @@ class MultiStepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return base_lr * self.gamma ** bisect_right(self.milestones, self.last_epoch)
+    def factor(self, step: int) -> float:
+        return self.gamma ** bisect_right(self.milestones, step)
 
 
-class ExponentialLR(LRScheduler):
+class ExponentialLR(Factor):
     """lr = base_lr * gamma ** step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return base_lr * self.gamma**self.last_epoch
+    def factor(self, step: int) -> float:
+        return self.gamma**step
 
 
-class ConstantLR(LRScheduler):
+class ConstantLR(Factor):
     """lr = base_lr * factor for the first total_iters steps, then base_lr."""
 
     def __init__(
@@ -127,15 +181,15 @@ class ConstantLR(LRScheduler):
     ) -> None:
         if not 0 <= factor <= 1:
             raise ValueError(f"factor must be between 0 and 1, got {factor}")
-        self.factor = factor
+        self.share = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return base_lr * (self.factor if self.last_epoch < self.total_iters else 1)
+    def factor(self, step: int) -> float:
+        return self.share if step < self.total_iters else 1.0
 
 
-class LinearLR(LRScheduler):
+class LinearLR(Factor):
     """lr from base_lr * start_factor to base_lr * end_factor in total_iters equal steps, and so on from there."""
 
     def __init__(
@@ -153,12 +207,12 @@ class LinearLR(LRScheduler):
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        share = min(self.last_epoch, self.total_iters) / self.total_iters
-        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+    def factor(self, step: int) -> float:
+        share = min(step, self.total_iters) / self.total_iters
+        return self.start_factor + (self.end_factor - self.start_factor) * share
 
 
-class PolynomialLR(LRScheduler):
+class PolynomialLR(Factor):
     """lr = base_lr * (1 - step / total_iters) ** power, then 0."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
@@ -166,29 +220,39 @@ class PolynomialLR(LRScheduler):
         self.power = power
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return base_lr * (1 - min(self.last_epoch, self.total_iters) / self.total_iters) ** self.power
+    def factor(self, step: int) -> float:
+        return (1 - min(step, self.total_iters) / self.total_iters) ** self.power
 
 
 class MultiplicativeLR(LambdaLR):
-    """lr = base_lr * lr_lambda(1) * ... * lr_lambda(step); a list gives each group its own. Functions are not saved."""
+    """lr = lr * lr_lambda(step), at each step; a list gives each group its own. Functions are not saved."""
 
     def lr_at(self, base_lr: float, index: int) -> float:
         return base_lr * math.prod(self.lr_lambdas[index](step) for step in range(1, self.last_epoch + 1))
 
+    def next_lr(self, lr: float, index: int) -> float:
+        return float(lr * self.lr_lambdas[index](self.last_epoch)) if self.last_epoch > 0 else lr
 
-class CosineAnnealingLR(LRScheduler):
+    def restart(self, milestone: bool = True) -> None:
+        self.last_epoch = 0
+        self._last_lr = []
+        for i, group in enumerate(self.optimizer.param_groups):
+            group["lr"] *= self.lr_lambdas[i](0) if milestone else 1
+            self._last_lr.append(group["lr"])
+
+
+class CosineAnnealingLR(Factor):
     """lr from base_lr down to eta_min along half a cosine of T_max steps, and up again. Loshchilov and Hutter 2017."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if T_max < 1:
             raise ValueError(f"T_max must be at least 1, got {T_max}")
         self.T_max = T_max
-        self.eta_min = eta_min
+        self.eta_min = self.floor = eta_min
         super().__init__(optimizer, last_epoch)
 
-    def lr_at(self, base_lr: float, index: int) -> float:
-        return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+    def factor(self, step: int) -> float:
+        return (1 + math.cos(math.pi * step / self.T_max)) / 2
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -240,13 +304,12 @@ class OneCycleLR(LRScheduler):
             total_steps = epochs * steps_per_epoch
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
-        if three_phase:
-            raise ValueError("three_phase=True is not covered")
         groups = optimizer.param_groups
         self.max_lrs = [max_lr] * len(groups) if isinstance(max_lr, int | float) else list(max_lr)
         self.total_steps = total_steps
         self.pct_start = pct_start
         self.anneal_strategy = anneal_strategy
+        self.three_phase = three_phase
         self.momenta = (base_momentum, max_momentum) if cycle_momentum else None
         self.div_factor = div_factor
         self.final_div_factor = final_div_factor
@@ -258,10 +321,14 @@ class OneCycleLR(LRScheduler):
         """Where the step is on the way from start to top to end."""
         if self.last_epoch >= self.total_steps:
             raise ValueError(f"OneCycleLR: step {self.last_epoch} of {self.total_steps}; give a larger total_steps")
-        turn = self.pct_start * self.total_steps - 1
-        share, low, high = self.last_epoch / turn, start, top
-        if self.last_epoch > turn:
-            share, low, high = (self.last_epoch - turn) / (self.total_steps - 1 - turn), top, end
+        turns = [self.pct_start * self.total_steps - 1, self.total_steps - 1]
+        levels = [start, top, end]
+        if self.three_phase:  # up, down to the start, on down to the end
+            turns.insert(1, 2 * self.pct_start * self.total_steps - 2)
+            levels.insert(2, start)
+        phase = next((i for i, turn in enumerate(turns) if self.last_epoch <= turn), len(turns) - 1)
+        begin = turns[phase - 1] if phase else 0.0
+        low, high, share = levels[phase], levels[phase + 1], (self.last_epoch - begin) / (turns[phase] - begin)
         if self.anneal_strategy == "cos":
             share = (1 - math.cos(math.pi * share)) / 2
         return low + (high - low) * share
@@ -296,14 +363,17 @@ class SequentialLR(LRScheduler):
             raise ValueError(f"{len(schedulers)} schedulers need {len(schedulers) - 1} milestones")
         self.schedulers = list(schedulers)
         self.milestones = list(milestones)
-        for scheduler in self.schedulers:
-            scheduler.last_epoch = -1
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
         super().__init__(optimizer, last_epoch)
 
     def step(self) -> None:
         self.last_epoch += 1
         which = bisect_right(self.milestones, self.last_epoch)
-        self.schedulers[which].step()
+        if self.last_epoch == 0 or self.last_epoch in self.milestones:
+            self.schedulers[which].restart(milestone=self.last_epoch > 0)
+        else:
+            self.schedulers[which].step()
         self._last_lr = self.schedulers[which].get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
@@ -344,6 +414,7 @@ class ReduceLROnPlateau:
         self.threshold = threshold
         self.threshold_mode = threshold_mode
         self.cooldown = cooldown
+        self.min_lr = min_lr if isinstance(min_lr, int | float) else None  # of groups that come later too
         self.min_lrs = [min_lr] * len(groups) if isinstance(min_lr, int | float) else list(min_lr)
         self.eps = eps
         self.best = math.inf if mode == "min" else -math.inf
@@ -370,7 +441,12 @@ class ReduceLROnPlateau:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+            groups = self.optimizer.param_groups
+            if len(groups) > len(self.min_lrs):
+                if self.min_lr is None:
+                    raise RuntimeError(f"{len(groups)} groups, min_lr lists {len(self.min_lrs)}: give one number")
+                self.min_lrs = [self.min_lr] * len(groups)
+            for group, least in zip(groups, self.min_lrs, strict=True):
                 lr = max(group["lr"] * self.factor, least)
                 if group["lr"] - lr > self.eps:
                     group["lr"] = lr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,3 +64,20 @@ class GradFn:
         count = len(self.parents)
         if len(raw) < count or any(dx is not None for dx in raw[count:]):
             raise RuntimeError(f"{self}: backward gave {len(raw)} gradients for {count} inputs")
+
+
+def generating(mode: Any, function: Any) -> Any:
+    """A generator function that runs in a mode, such as ``no_grad``, whenever its next item is asked for."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        items, sent = function(*args, **kwargs), None
+        while True:
+            try:
+                with mode():
+                    item = items.send(sent)
+            except StopIteration as end:
+                return end.value
+            sent = yield item
+
+    return inside

@@ -220,7 +220,43 @@ def losses() -> dict[str, str]:
     return made
 
 
-PROGRAMS = {**choices(), **norms(), **halves(), **digits(), **integers(), **losses()}
+def schedules() -> dict[str, str]:
+    """Schedules of the learning rate, alone, several on one optimizer, one after the other, and with a group that comes later."""
+    kinds = (
+        "S.StepLR(o, 2, .5)", "S.MultiStepLR(o, [2, 5], .5)", "S.ExponentialLR(o, .9)", "S.ConstantLR(o, .5, 3)", "S.LinearLR(o, .3, 1., 4)",
+        "S.LinearLR(o, .5, .2, 3)", "S.PolynomialLR(o, 5, 2.)", "S.CosineAnnealingLR(o, 4, .01)", "S.MultiplicativeLR(o, lambda e: .95)",
+        "S.LambdaLR(o, lambda e: 1 / (e + 1))", "S.CosineAnnealingWarmRestarts(o, 3, 2)",
+    )  # fmt: skip
+    start = "o = T.optim.SGD([{'params': [t([1.], requires_grad=True)]}, {'params': [t([1.], requires_grad=True)], 'lr': .3}], lr=1.); S = T.optim.lr_scheduler; out = []; "
+    run = "\nfor i in range(11):\n    out.append([g['lr'] for g in o.param_groups]); o.step(); [x.step() for x in q]"
+    added = "\n    if i == 4: o.add_param_group({'params': [t([1.], requires_grad=True)], 'lr': .7})"
+    made = {}
+    for first in kinds:
+        made[first] = f"{start}q = [{first}]{run}"
+        for second in kinds[:9]:
+            made[f"{first}, {second}"] = f"{start}q = [{first}, {second}]{run}"
+            made[f"{first}, then {second}"] = f"{start}q = [S.SequentialLR(o, [{first}, {second}], [3])]{run}"
+        if (
+            "Lambda" not in first
+            and "Multiplicative" not in first
+            and "Restarts" not in first
+            and "MultiStep" not in first
+        ):
+            made[f"{first}, a group later"] = f"{start}q = [{first}]{run}{added}"
+    for three in (False, True):
+        for how in ("cos", "linear"):
+            made[f"OneCycle {how} {three}"] = (
+                f"{start}q = [S.OneCycleLR(o, 1., total_steps=12, three_phase={three}, anneal_strategy='{how}', cycle_momentum=False)]{run}"
+            )
+    made["plateau, a group later"] = (
+        start
+        + "q = S.ReduceLROnPlateau(o, patience=0); o.add_param_group({'params': [t([1.], requires_grad=True)], 'lr': .5})"
+        "\nfor v in (1., 1., 1.): q.step(v)\nout = [g['lr'] for g in o.param_groups]"
+    )
+    return made
+
+
+PROGRAMS = {**choices(), **norms(), **halves(), **digits(), **integers(), **losses(), **schedules()}
 
 
 def answer(code: str, name: str) -> Any:
