@@ -20,7 +20,7 @@ def relu(x: Array) -> tuple[Array, Backward]:
     z = np.maximum(x, 0)
 
     def backward(dz):
-        return (chosen(dz, ~(z <= 0)),)
+        return (chosen(dz, z != 0),)
 
     return z, backward
 

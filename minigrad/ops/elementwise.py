@@ -392,7 +392,8 @@ def maximum(x: Array, y: Array) -> tuple[Array, Backward]:
     """
 
     def backward(dz):
-        dz = np.where(x == y, dz / 2, dz)
+        if (ties := x == y).any():
+            dz = np.where(ties, dz / 2, dz)
         return chosen(dz, ~(x < y)), chosen(dz, ~(y < x))
 
     return np.maximum(x, y), backward
@@ -408,7 +409,8 @@ def minimum(x: Array, y: Array) -> tuple[Array, Backward]:
     """
 
     def backward(dz):
-        dz = np.where(x == y, dz / 2, dz)
+        if (ties := x == y).any():
+            dz = np.where(ties, dz / 2, dz)
         return chosen(dz, ~(x > y)), chosen(dz, ~(y > x))
 
     return np.minimum(x, y), backward
