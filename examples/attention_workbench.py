@@ -26,6 +26,7 @@ from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
 from minigrad.tools.cli import fresh_path, natural_int, positive_int, run
+from minigrad.train.checkpoints import load_model
 from minigrad.train.data import CharTokenizer
 from minigrad.train.data.pairs import decode_texts, encode_texts
 from minigrad.train.files import output_path
@@ -60,24 +61,23 @@ def arguments() -> argparse.Namespace:
 
 def load(path: Path, family: str | None = None) -> tuple[nn.Module, CharTokenizer]:
     """The model of a checkpoint of any family, and its tokenizer."""
-    checkpoint = mg.load(path)
-    if not isinstance(checkpoint, dict) or not {"config", "model", "tokenizer"} <= checkpoint.keys():
-        raise ValueError(f"{path} is not a checkpoint of a model with a tokenizer")
-    config, state = checkpoint["config"], checkpoint["model"]
-    family = family or ("t5" if "end" in config else "bert" if "pad" in config else "gpt")
+
+    def build(checkpoint: dict[str, Any]) -> nn.Module:
+        config, state = checkpoint["config"], checkpoint["model"]
+        kind = family or ("t5" if "end" in config else "bert" if "pad" in config else "gpt")
+        if kind == "gpt":
+            return GPT(GPTConfig(**config))
+        if kind == "t5":
+            return T5(T5Config(**config))
+        if "pooler.weight" in state:
+            return BERTClassifier(BERT(BERTConfig(**config)), len(state["head.weight"]))
+        return MaskedBERT(BERT(BERTConfig(**config)))
+
     try:
-        if family == "gpt":
-            model: nn.Module = GPT(GPTConfig(**config))
-        elif family == "t5":
-            model = T5(T5Config(**config))
-        elif "pooler.weight" in state:
-            model = BERTClassifier(BERT(BERTConfig(**config)), len(state["head.weight"]))
-        else:
-            model = MaskedBERT(BERT(BERTConfig(**config)))
-        model.load_state_dict(state)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of the family {family}: choose another --family") from error
-    return model.eval(), CharTokenizer.from_state_dict(checkpoint["tokenizer"])
+        model, checkpoint = load_model(path, build)
+    except mg.CheckpointError as error:
+        raise ValueError(f"{error}; --family says which model it is, where that was not seen") from error
+    return model, CharTokenizer.from_state_dict(checkpoint["tokenizer"])
 
 
 def look(model: nn.Module, tokenizer: CharTokenizer, text: str, target: str | None, title: str) -> Workbench:

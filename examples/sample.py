@@ -11,17 +11,14 @@ from pathlib import Path
 import minigrad as mg
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.train.checkpoints import load_model
 from minigrad.train.data import CharTokenizer
 
 
 def load(path: Path) -> tuple[GPT, CharTokenizer]:
     """The model of a checkpoint, ready to sample from, and its tokenizer."""
-    checkpoint = mg.load(path)
-    if not isinstance(checkpoint, dict) or not {"config", "model", "tokenizer"} <= checkpoint.keys():
-        raise ValueError(f"{path} is not a checkpoint of train_char_gpt.py")
-    model = GPT(GPTConfig(**checkpoint["config"]))
-    model.load_state_dict(checkpoint["model"])
-    return model.eval(), CharTokenizer.from_state_dict(checkpoint["tokenizer"])
+    model, checkpoint = load_model(path, lambda checkpoint: GPT(GPTConfig(**checkpoint["config"])))
+    return model, CharTokenizer.from_state_dict(checkpoint["tokenizer"])
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ import minigrad as mg
 from minigrad import nn as our_nn
 from minigrad.models import gpt as ours
 from minigrad.tools.cli import run
+from minigrad.train.checkpoints import load_model
 from minigrad.train.files import atomic_write, output_path
 
 try:
@@ -130,14 +131,10 @@ def main() -> int:
     args = parser.parse_args()
     if args.out:
         output_path(args.out, b"", [args.checkpoint])
-    checkpoint = mg.load(args.checkpoint)
-    if not isinstance(checkpoint, dict) or not {"config", "model", "tokenizer"} <= checkpoint.keys():
-        raise ValueError(f"{args.checkpoint} is not a checkpoint of train_char_gpt.py")
-    config = ours.GPTConfig(**checkpoint["config"])
+    model, checkpoint = load_model(args.checkpoint, lambda checkpoint: ours.GPT(ours.GPTConfig(**checkpoint["config"])))
+    config = model.config
     theirs = GPT(config).eval()
     theirs.load_state_dict({name: torch.tensor(weight.numpy()) for name, weight in checkpoint["model"].items()})
-    model = ours.GPT(config).eval()
-    model.load_state_dict(checkpoint["model"])
 
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (4, config.block_size))
     with mg.no_grad(), torch.no_grad():

@@ -25,7 +25,8 @@ from minigrad import nn, optim
 from minigrad.models.bert import BERT, BERTClassifier, BERTConfig, MaskedBERT
 from minigrad.models.parts import ATTENTIONS, POSITIONS
 from minigrad.nn import functional as F
-from minigrad.tools.cli import natural_float, natural_int, positive_int, run
+from minigrad.tools.capacity import check_sizes
+from minigrad.tools.cli import natural_float, natural_int, positive_int, run, verdict
 from minigrad.train import data
 from minigrad.train.files import claim_fresh
 from minigrad.train.settings import open_run, same_text
@@ -171,6 +172,7 @@ def main() -> int:
     train = lines_to_tell_apart(train_lines, tokenizer, block_size, seed)
     x, kinds = lines_to_tell_apart(test_lines, tokenizer, block_size, seed + 1, most=500)
 
+    check_sizes(config.n_layer, config.n_embd, config.vocab_size, batch_size, block_size)
     mg.manual_seed(seed)
     model = MaskedBERT(BERT(config))
     trainer = trainer_of(model, batches, settings["steps"], settings["lr"], settings, **saved)
@@ -229,10 +231,15 @@ def main() -> int:
     bag, bert = scores["counting characters"], scores["BERT, pre-trained"]
     assert abs(bag[1] - 0.5) < 0.01, "a line and its shuffled self have the same counts: one answer is always wrong"
     if settings["steps"] >= 1200:
-        assert guesses["BERT"]["accuracy"] > guesses["two neighbours"]["accuracy"], guesses
+        claims = [
+            (guesses["BERT"]["accuracy"] > guesses["two neighbours"]["accuracy"], "BERT guesses better than neighbours")
+        ]
         if settings["finetune_steps"] >= 400:
-            assert bert[0] > bag[0] - 0.04 and bert[1] > bag[1] + 0.35, scores
-            assert bert[1] > scores["BERT from random weights"][1] + 0.1, scores
+            random = scores["BERT from random weights"][1]
+            claims.append((bert[0] > bag[0] - 0.04, "fine-tuned, it tells kinds as well as counting does"))
+            claims.append((bert[1] > bag[1] + 0.35, "fine-tuned, it tells shuffled lines, which counting cannot"))
+            claims.append((bert[1] > random + 0.1, "pre-training is worth a tenth of the lines"))
+        return verdict(*claims)
     return 0
 
 

@@ -26,7 +26,8 @@ def choose(
     check(temperature, top_k, top_p)
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    logits = logits / temperature
+    # From the largest, which stays 0, and by no less than leaves the others within range.
+    logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, 1e-20)
     if top_k is not None:
         lowest = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]  # (B, 1)
         logits = logits.masked_fill(logits < lowest, -math.inf)

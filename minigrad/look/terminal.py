@@ -334,7 +334,7 @@ class Terminal(cmd.Cmd):
             return
         for attribute in self.get_names():
             if attribute.startswith("do_") and attribute != "do_EOF":
-                self.say("  " + " ".join(getattr(self, attribute).__doc__.split()))
+                self.say("  " + " ".join((getattr(self, attribute).__doc__ or attribute).split()))
 
     def completedefault(self, text: str, line: str, begin: int, end: int) -> list[str]:
         words = self.names() + sorted({o.op for o in self.trace.ops} | {o.module for o in self.trace.ops if o.module})

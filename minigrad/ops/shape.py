@@ -36,7 +36,7 @@ def squeeze(x: Array, *, axis: int | tuple[int, ...] | None = None) -> tuple[Arr
     shape = x.shape
     if axis is not None:  # as in PyTorch, an axis of another size stays
         axes = axis if isinstance(axis, tuple) else (axis,)
-        axis = tuple(a for a in axes if x.shape[a] == 1)
+        axis = tuple(a for a in axes if (x.shape or (0,))[a] == 1)  # PyTorch lets a number be asked too
 
     def backward(dz):
         return (dz.reshape(shape),)

@@ -62,6 +62,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError("params must be an iterable of tensors or dicts, got a single tensor: write [tensor]")
+        if hasattr(params, "parameters"):
+            raise TypeError(f"params must be tensors, got the module {type(params).__name__}: write model.parameters()")
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -69,7 +71,10 @@ class Optimizer:
         self.post_hooks: list[Any] = []
         groups = list(params)
         if not groups:
-            raise ValueError("the optimizer got no parameters: was the module's parameters() iterator used up before?")
+            raise ValueError(
+                "the optimizer got no parameters: was the module's parameters() iterator used up before, or are its "
+                "layers in a plain list, which a module does not look into? Write nn.ModuleList(layers)"
+            )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:

@@ -25,6 +25,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # the reader (head, less) left
         sys.stderr.close()
         status = 0
+    except MemoryError as error:
+        print(f"error: not enough memory{f': {error}' if str(error) else ''}", file=sys.stderr)
+        status = 2
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split())
         if isinstance(error, OSError) and error.strerror and error.filename:
@@ -32,6 +35,20 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {text}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+FELL_SHORT = 3  # the exit status of an example that did all it should, and whose result is worse than it says
+
+
+def verdict(*claims: tuple[bool, str]) -> int:
+    """The exit status for what an example says of its result: 0, or FELL_SHORT with a line for what did not come true.
+
+    That is no error: a small model, few steps or another seed may well end so.
+    """
+    missed = [text for reached, text in claims if not reached]
+    for text in missed:
+        print(f"not reached this time: {text}", file=sys.stderr)
+    return FELL_SHORT if missed else 0
 
 
 def positive_int(text: str) -> int:

@@ -29,6 +29,7 @@ __all__ = [
 @with_numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """One after the other along an axis they have."""
+    _check_dim(dim, "cat")
     some = [t for t in tensors if t.shape != (0,)]  # an empty list, so to speak, fits everywhere
     return apply(ops.cat, *_joined(some or tensors, "cat"), axis=dim)
 
@@ -36,7 +37,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 @with_numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Side by side along a new axis."""
+    _check_dim(dim, "stack")
     return apply(ops.stack, *_joined(tensors, "stack"), axis=dim)
+
+
+def _check_dim(dim: Any, name: str) -> None:
+    if isinstance(dim, Tensor):
+        raise TypeError(f"{name} takes a list of tensors: write {name}([a, b])")
 
 
 def _joined(tensors: Sequence[Tensor], name: str) -> Sequence[Tensor]:

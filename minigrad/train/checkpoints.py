@@ -12,13 +12,14 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigrad.core.tensor import Tensor
+from minigrad.nn import Module
 from minigrad.train.files import atomic_write
 from minigrad.train.plainer import plain_key, plainer
 
@@ -56,6 +57,32 @@ def save(obj: Any, f: Any) -> None:
     text = np.frombuffer(json.dumps(structure).encode("ascii"), dtype=np.uint8)
     with contextlib.nullcontext(f) if hasattr(f, "write") else atomic_write(f, MARK) as file:
         np.savez(file, allow_pickle=False, **{_STRUCTURE: text}, **arrays)
+
+
+def load_model(path: str | Path, build: Callable[[dict[str, Any]], Module]) -> tuple[Module, dict[str, Any]]:
+    """The model of a training's checkpoint, made by ``build(checkpoint)``, with its weights; and the checkpoint.
+
+    Raises CheckpointError for a file that is none, and where config and weights do not fit each other.
+    """
+    checkpoint = load(path)
+    keys = "config", "model", "tokenizer"
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(key), dict) for key in keys):
+        raise CheckpointError(f"{path} is not a checkpoint of a model with a tokenizer")
+    config, weights = checkpoint["config"], checkpoint["model"]
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise CheckpointError(f"{path}: its model is not made of tensors")
+    elements = max((weight.numel() for weight in weights.values()), default=0)
+    most = {"n_layer": len(weights), "n_embd": elements, "n_head": elements, "vocab_size": elements}
+    for key, highest in most.items():
+        if type(config.get(key, 0)) is not int or config.get(key, 0) > highest:
+            raise CheckpointError(f"{path}: its config has {key}={config[key]!r}, its weights are not of that size")
+    try:
+        model = build(checkpoint)
+        model.load_state_dict(weights)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its config and weights do not fit together or this model ({text})") from error
+    return model.eval(), checkpoint
 
 
 def _save_safetensors(obj: Any, path: str | Path) -> None:

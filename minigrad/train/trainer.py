@@ -120,8 +120,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to the point where ``state_dict`` was taken. Raises CheckpointError for what is no state of this run."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if problem := misfit(self.state_dict(), state, parameters):
+        if problem := misfit(self.state_dict(), state, self.optimizer):
             raise CheckpointError(f"the checkpoint does not fit this run: {problem}")
         try:
             self.model.load_state_dict(state["model"])

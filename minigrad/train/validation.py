@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad.core.tensor import Tensor
+from minigrad.optim import Optimizer
 
 COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")  # of the history, and of the curve
 
 
-def misfit(ours: dict[str, Any], theirs: Any, parameters: Sequence[Tensor]) -> str:
-    """In what a state differs in kind from the one that a run begins with; "" where it fits.
-
-    ``parameters`` are those of the optimizer, in its order.
-    """
+def misfit(ours: dict[str, Any], theirs: Any, optimizer: Optimizer) -> str:
+    """In what a state differs in kind from the one that a run begins with; "" where it fits."""
     return (
         _difference(_without_progress(ours), _without_progress(theirs), "")
-        or _unlike_parameters(theirs, parameters)
+        or _unlike_kept(theirs, optimizer)
         or _unfinished(theirs)
     )
 
@@ -62,20 +59,23 @@ def _difference(ours: Any, theirs: Any, place: str) -> str:
     return ""
 
 
-def _unlike_parameters(state: dict[str, Any], parameters: Sequence[Tensor]) -> str:
-    """What an optimizer kept of each parameter has its shape, or is one number."""
+def _unlike_kept(state: dict[str, Any], optimizer: Optimizer) -> str:
+    """What an optimizer kept of each parameter is of the kind that a first step keeps of it."""
     found = state["optimizer"].get("state")
+    parameters = [(p, group) for group in optimizer.param_groups for p in group["params"]]
     if not isinstance(found, dict):
         return "optimizer.state is missing"
     for i, kept in found.items():
-        if type(i) is not int or not 0 <= i < len(parameters) or not isinstance(kept, dict):
-            return f"optimizer.state.{i} belongs to no parameter"
-        for name, value in kept.items():
-            array = value._array if isinstance(value, Tensor) else value
-            if isinstance(array, np.ndarray) and array.shape not in ((), tuple(parameters[i].shape)):
-                return f"optimizer.state.{i}.{name} has shape {array.shape}, its parameter {tuple(parameters[i].shape)}"
-            if not isinstance(array, np.ndarray | int | float | None):
-                return f"optimizer.state.{i}.{name} is no number"
+        place = f"optimizer.state.{i}"
+        if type(i) is not int or not 0 <= i < len(parameters):
+            return f"{place} belongs to no parameter"
+        p, group = parameters[i]
+        first: dict[str, Any] = {}
+        optimizer.update(np.zeros(p.shape, p.dtype), np.zeros(p.shape, p.dtype), first, group)
+        if problem := _difference(first, kept, place):
+            return problem
+        if "step" in first and kept["step"] < 1:
+            return f"{place}.step is {kept['step']}"
     return ""
 
 

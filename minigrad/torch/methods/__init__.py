@@ -6,6 +6,7 @@ gives it its further names; the functions of the module, and the forms in place,
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 from minigrad.core.op import OPS, facts
@@ -39,7 +40,7 @@ class Methods(Numbers, Products, Reductions, Shapes, Picking, InPlace, Views, Ou
         methods = {name: m for base in reversed(cls.__mro__) for name, m in vars(base).items() if callable(m)}
         for name, method in methods.items():
             names = getattr(method, "public", None) or core_names(cls, name)
-            if "dim" in getattr(method, "__code__", in_place.__code__).co_varnames[:4]:
+            if "dim" in getattr(inspect.unwrap(method), "__code__", in_place.__code__).co_varnames[:4]:
                 method = with_numpy_names(method)
                 setattr(cls, name, method)
             for other in names.also.split():

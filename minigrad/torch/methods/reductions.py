@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -26,6 +28,26 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def also_of_a_number(method: F) -> F:
+    """Let a method that works along ``dim`` take a tensor without axes, as a line of one element, as PyTorch does."""
+    parameters = inspect.signature(method).parameters
+    place, default = [*parameters].index("dim") - 1, parameters["dim"].default
+
+    @functools.wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.ndim or (args[place] if len(args) > place else kwargs.get("dim", default)) not in (0, -1):
+            return method(self, *args, **kwargs)
+        found = method(self.reshape(1), *args, **kwargs)
+        parts = found if isinstance(found, tuple) else (found,)
+        parts = tuple(part.reshape(()) if part.shape == (1,) else part for part in parts)
+        return ValuesIndices(*parts) if isinstance(found, ValuesIndices) else parts if len(parts) > 1 else parts[0]
+
+    return run  # type: ignore[return-value]
+
+
 class Reductions(Base):
     __slots__ = ()
 
@@ -40,6 +62,7 @@ class Reductions(Base):
         return self._made(np.all(self._array, axis=axis_of(dim), keepdims=keepdim))
 
     @public
+    @also_of_a_number
     def var(
         self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
@@ -47,6 +70,7 @@ class Reductions(Base):
         return self._spread_along(ops.var, dim, unbiased, keepdim, correction)
 
     @public
+    @also_of_a_number
     def std(
         self: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
     ) -> Tensor:
@@ -129,6 +153,7 @@ class Reductions(Base):
     @overload
     def median(self: Any, dim: int, keepdim: bool = False) -> ValuesIndices: ...
     @public
+    @also_of_a_number
     def median(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         """The middle element (the lower of two), of all, or along dim with its index."""
         if dim is None:
@@ -165,6 +190,7 @@ class Reductions(Base):
         return ValuesIndices(self.gather(dim, indices), indices)
 
     @public
+    @also_of_a_number
     def topk(self: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
         """The k largest (or smallest) along dim, best first, and where they stand."""
         if self.ndim and not 0 <= k <= self.shape[dim]:
@@ -237,11 +263,13 @@ class Reductions(Base):
         return self._joined(parts, dim)
 
     @public
+    @also_of_a_number
     def cummax(self: Any, dim: int) -> ValuesIndices:
         """The largest so far along an axis, and where it stands (the last of a tie)."""
         return self._extreme_so_far(dim, np.maximum)
 
     @public
+    @also_of_a_number
     def cummin(self: Any, dim: int) -> ValuesIndices:
         """The smallest so far along an axis, and where it stands (the last of a tie)."""
         return self._extreme_so_far(dim, np.minimum)
@@ -255,11 +283,13 @@ class Reductions(Base):
         return ValuesIndices(self.gather(dim, indices), indices)
 
     @public
+    @also_of_a_number
     def logcumsumexp(self: Any, dim: int) -> Tensor:
         """log(exp(x_1) + ... + exp(x_i)) along an axis."""
         return self._apply(ops.logcumsumexp, self._floating(), axis=dim)
 
     @public
+    @also_of_a_number
     def mode(self: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         """The value that comes most often along an axis (the smallest of several), and where it last stands."""
         ordered = np.sort(self._array, axis=dim)

@@ -131,7 +131,8 @@ class Shapes(Base):
 
     @public
     def flip(self: Any, *axes: Any, dims: Any = ()) -> Tensor:
-        return self._apply(ops.flip, self, axis=ints(axes or (dims,)))
+        axes = ints(axes or (dims,))
+        return self._apply(ops.flip, self, axis=axes if self.ndim or not {*axes} <= {0, -1} else ())
 
     @public
     def roll(self: Any, shifts: Any, dims: Any = None) -> Tensor:

@@ -76,7 +76,16 @@ class CharTokenizer:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> CharTokenizer:
-        """Raises DataError where the vocabulary is not the one that was saved."""
+        """Raises DataError where the vocabulary is not the one that was saved, or is none."""
+        state = state if isinstance(state, dict) else {}
+        special = state.get("special", ())
+        parts = [
+            state.get("characters"),
+            state.get("hash"),
+            *(special if isinstance(special, list | tuple) else [None]),
+        ]
+        if not all(isinstance(part, str) for part in parts):
+            raise DataError("the checkpoint has no whole vocabulary")
         tokenizer = cls(state["characters"], state.get("special", ()))
         if tokenizer.hash != state["hash"]:
             raise DataError("the vocabulary in the checkpoint is not the one it was saved with")
