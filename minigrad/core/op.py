@@ -35,6 +35,7 @@ class Facts:
 
 OPS: dict[str, Op] = {}
 FACTS: dict[Op, Facts] = {}
+NO_FACTS = Facts()
 RUNS: dict[Op, Op] = {}  # an op -> what runs in its place (see ``minigrad/speed``); usually nothing is in here
 
 
@@ -58,7 +59,7 @@ def op(function: Any = None, **facts: Any) -> Any:
 
 def facts(function: Op) -> Facts:
     """The facts of an op; a function that is not in the table has none."""
-    return FACTS.get(function, Facts())
+    return FACTS.get(function, NO_FACTS)
 
 
 def running(definition: Op) -> Op:

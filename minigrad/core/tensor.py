@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.core import arithmetic, places, products, sums
 from minigrad.core.graph import Hook, Node, Step, backward_steps, state
-from minigrad.core.op import RUNS, Array, Op, facts
+from minigrad.core.op import FACTS, NO_FACTS, RUNS, Array, Op
 from minigrad.core.written import writes
 from minigrad.torch.arguments import Dim, axis_of
 from minigrad.torch.methods import Methods, OpTypeError, explained, follow, in_single
@@ -41,16 +41,17 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
             arrays.append(x)
         tracked = tracked or parent is not None
         parents.append(parent)
-    half = arrays and getattr(arrays[0], "itemsize", 4) == 2
-    run = in_single(op, RUNS.get(op, op)) if half else RUNS.get(op, op)
+    run = RUNS.get(op, op)
+    if arrays and getattr(arrays[0], "itemsize", 4) == 2:
+        run = in_single(op, run)
     try:
         z, backward = run(*arrays, **constants)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, arrays, state.scope) from error  # names the op, the shapes and the module
-    out = Tensor(np.asarray(z))
+    out = Tensor(z if type(z) is np.ndarray else np.asarray(z))
     if tracked:
         out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
-    if out._array.base is not None and facts(op).view:
+    if out._array.base is not None and FACTS.get(op, NO_FACTS).view:
         out._view = inputs[0], op, constants, written, recording
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
