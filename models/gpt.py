@@ -63,8 +63,7 @@ class GPT(Generates, nn.Module):
 
         With ``caches`` (start with ``new_caches()``), ids are the tokens that follow those already seen.
         """
-        past = caches[0].length if caches else 0
-        T = ids.shape[1]
+        past, T = caches[0].length if caches else 0, ids.shape[1]
         if past + T > self.config.block_size:
             raise ValueError(f"{past + T} tokens do not fit into the context of {self.config.block_size}")
         x = self.token_embedding(ids)  # (B, T, C)

@@ -79,7 +79,7 @@ class no_grad:
 
     def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function):
-            return generating(type(self), function)
+            return generating(type(self), function)  # type: ignore[no-any-return]
 
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
@@ -100,8 +100,7 @@ def unbroadcast(dx: Array, shape: tuple[int, ...]) -> Array:
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[extra:], strict=True)):
         raise ValueError(f"a gradient of shape {dx.shape} cannot belong to an input of shape {shape}")
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and dx.shape[i + extra] != 1))
-    exact = np.float32 if dx.dtype.itemsize < 4 else None  # in half precision, adding 1 stops at 2048
-    summed: Array = dx.sum(axes, keepdims=True, dtype=exact)
+    summed: Array = dx.sum(axes, keepdims=True, dtype=np.float32 if dx.dtype.itemsize < 4 else None)
     return summed.reshape(shape)
 
 

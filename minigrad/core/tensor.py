@@ -135,8 +135,8 @@ class Tensor(Methods):
         ``gradient`` is d loss / d self; it may be left out for a single number. ``inputs`` get one alone, where given.
         The graph is released unless ``retain_graph``. Raises RuntimeError where there is no graph, or no longer.
         """
-        walk = self.backward_steps(gradient, bool(retain_graph), create_graph)
-        steps = walk if inputs is None else self._limited(walk, inputs)
+        steps = self.backward_steps(gradient, bool(retain_graph), create_graph)
+        steps = steps if inputs is None else self._limited(steps, inputs)
         if state.walker is not None:
             state.walker(self, self.cotangent(gradient), steps)
         for _ in steps:

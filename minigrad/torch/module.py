@@ -103,7 +103,6 @@ class ModuleMethods:
         if tensor is not None and not hasattr(tensor, "_array"):
             raise TypeError(f"buffer {name!r} must be a Tensor or None, got {type(tensor).__name__}")
         self._check_free("_buffers", name)
-        self._check_free("_buffers", name)
         self._register("_buffers", name, tensor)
         self._temporary.discard(name)
         if not persistent:
@@ -113,7 +112,6 @@ class ModuleMethods:
         """Add a smaller module under a name."""
         if module is not None and not isinstance(module, ModuleMethods):
             raise TypeError(f"{name!r} must be a Module or None, got {type(module).__name__}")
-        self._check_free("_modules", name)
         self._check_free("_modules", name)
         self._register("_modules", name, module)
 
@@ -334,12 +332,6 @@ class ModuleMethods:
         wanted = {"_parameters": "parameter: assign a Parameter", "_modules": "module: assign a Module"}
         what = wanted.get(kind, "buffer: assign a Tensor")
         return TypeError(f"{name} of {type(self).__name__} is a {what} or None to it")
-
-    def _check_free(self: Any, kind: str, name: str) -> None:
-        """Raise KeyError for a name that another kind of part, or an attribute, has."""
-        taken = [k for k in ("_parameters", "_modules", "_buffers") if k != kind and name in self.__dict__[k]]
-        if taken or name in self.__dict__:
-            raise KeyError(f"{type(self).__name__} has {name!r} already: delete it before, or take another name")
 
     def _check_name(self: Any, name: str) -> None:
         """Raise KeyError for a name that no part of a module can have."""
