@@ -24,7 +24,7 @@ def add(x: Array, y: Array) -> tuple[Array, Backward]:
     return x + y, backward
 
 
-@op(elementwise=True, symbol="×")  # noqa: RUF001
+@op(elementwise=True, symbol="×", reads=("y", "x"))  # noqa: RUF001
 def mul(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = x * y
     dx = dz * y

@@ -148,7 +148,7 @@ def backward_steps(
             dz = run_hooks(node.hooks, np.array(dz))  # others may hold the array, and a hook may write to it
         if node.backward is None:
             raise node.released()
-        if node.order < writes.latest and (late := written_since(node.backward, node.order)):
+        if node.order < writes.latest and (late := written_since(node)):
             raise node.overwritten(late)
         raw = node.backward(dz)
         parents = node.parents

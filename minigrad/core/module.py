@@ -46,15 +46,9 @@ class Module(ModuleMethods):
     _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
-        self.__dict__.update(
-            training=True,
-            _parameters={},
-            _buffers={},
-            _modules={},
-            _temporary=set(),  # names of buffers that stay out of the state dict
-            _pre_hooks=[],
-            _hooks=[],
-        )
+        temporary: set[str] = set()  # names of buffers that stay out of the state dict
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _temporary=temporary)
+        self.__dict__.update(_pre_hooks=[], _hooks=[])
 
     def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         paths, before = running.paths, state.scope

@@ -31,6 +31,7 @@ class Facts:
     reduces: bool = False  # z has one number for all of x along the axes that it is told
     symbol: str = ""  # how pictures write it: "+"
     grad_fn: str = ""  # how PyTorch prints its node, where that is not the op's own name: "View"
+    reads: tuple[str, ...] = ()  # of what is saved, what the gradient of each input needs, where that is not all
 
 
 OPS: dict[str, Op] = {}

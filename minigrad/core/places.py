@@ -20,6 +20,8 @@ def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Backward]:
     dx = dz in the shape of x
     """
     origin = x.shape
+    if min(shape, default=0) < -1:
+        raise ValueError(f"a size is at least 0, or -1 for what is left over, got {shape}")
 
     def backward(dz):
         return (dz.reshape(origin),)

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad.core.op import Array, Backward, op
 
 
-@op(symbol="@")
+@op(symbol="@", reads=("y", "x"))
 def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = x @ y
     dx = dz @ yᵀ
@@ -40,7 +40,7 @@ def _rows(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-@op(grad_fn="Addmm")
+@op(grad_fn="Addmm", reads=("weight", "flat", ""))
 def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Backward]:
     """z = x @ weightᵀ + bias
     dx = dz @ weight

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.op import Array
+from minigrad.core.op import Array, facts
 
 clock = itertools.count(1)  # one tick for each node made and each array written: tells which came first
 
@@ -66,10 +66,12 @@ def saved_arrays(backward: Any) -> dict[str, Array]:
     return found
 
 
-def written_since(backward: Any, time: int) -> str:
-    """The first array that a backward function holds and that was written to after a time: "x (2, 3)", or ""."""
-    late = (f"{name} {a.shape}" for name, a in saved_arrays(backward).items() if writes.time(a) > time)
-    return next(late, "")
+def written_since(node: Any) -> str:
+    """The first array that a node's backward needs and that was written to since it was made: "x (2, 3)", or ""."""
+    reads = facts(node.op).reads
+    needed = " ".join(names for names, parent in zip(reads, node.parents, strict=False) if parent is not None).split()
+    late = ((name, a) for name, a in saved_arrays(node.backward).items() if writes.time(a) > node.order)
+    return next((f"{name} {a.shape}" for name, a in late if not reads or name in needed), "")
 
 
 writes = Writes()

@@ -260,6 +260,9 @@ class trace:
     ``live=True`` the recorder keeps the arrays themselves as well (``recorder.arrays``, ``recorder.calls``).
     """
 
+    def __new__(cls, limit: Any = 256, live: bool = False) -> Any:
+        return limit.trace() if isinstance(limit, Tensor) else super().__new__(cls)  # of a matrix, PyTorch's trace
+
     def __init__(self, limit: int = 256, live: bool = False) -> None:
         self.recorder = Recorder(limit, live)
 

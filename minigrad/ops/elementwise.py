@@ -42,20 +42,21 @@ def sub(x: Array, y: Array) -> tuple[Array, Backward]:
     return x - y, backward
 
 
-@op(elementwise=True, symbol="÷")
+@op(elementwise=True, symbol="÷", reads=("y", "x y"))
 def div(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = x / y
     dx = dz / y
     dy = -dz * z / y
     """
     z = x / y
+    dtype = z.dtype
 
-    def backward(dz):
+    def backward(dz):  # needs no z, so that scores can be masked in place after they were scaled
         if isinstance(y, NUMBERS) and y * y > 1e-14:  # not 0, and no dtype makes it 0
             return dz / y, None
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = 1 / np.asarray(y, z.dtype)
-            return scale_nonzero(dz, slope), scale_nonzero(dz, -z * slope)
+            slope = 1 / np.asarray(y, dtype)
+            return scale_nonzero(dz, slope), scale_nonzero(dz, -(x / y) * slope)
 
     return z, backward
 

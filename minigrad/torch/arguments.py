@@ -9,8 +9,8 @@ Dim: TypeAlias = "int | tuple[int, ...] | list[int] | None"  # PyTorch's name fo
 
 
 def axis_of(dim: Dim) -> int | tuple[int, ...] | None:
-    """PyTorch takes a list of axes too."""
-    return tuple(dim) if isinstance(dim, list) else dim
+    """PyTorch takes a list of axes too; no axes at all mean all of them."""
+    return tuple(dim) or None if isinstance(dim, tuple | list) else dim
 
 
 def row_of(index: int | None, rows: int) -> int | None:

@@ -163,8 +163,8 @@ def array_from(data: Any, dtype: Any, copy: bool) -> Array:
     """What a tensor of the data holds: Python floats get the default dtype, ints int64; arrays keep theirs."""
     dtype = check_dtype(dtype)
     data = plain(data)
-    given = isinstance(data, np.ndarray | np.generic)
-    if not given and isinstance(data, list | tuple):
+    given = isinstance(data, np.ndarray | np.generic) or (dtype is None and _holds_double(data))
+    if isinstance(data, list | tuple):
         data = _without_tensors(data)
     array = np.array(data, dtype=dtype) if copy else np.asarray(data, dtype=dtype)
     if dtype is None and not given and array.dtype == np.float64:
@@ -172,6 +172,13 @@ def array_from(data: Any, dtype: Any, copy: bool) -> Array:
     if array.dtype.kind not in "biuf":
         raise OpTypeError(f"cannot make a tensor of {array.dtype} from {type(data).__name__}: numbers only")
     return array
+
+
+def _holds_double(data: Any) -> bool:
+    """Whether there is a NumPy float64, an array or a tensor of them, in nested lists: then the whole is float64."""
+    if isinstance(data, list | tuple):
+        return any(_holds_double(d) for d in data)
+    return getattr(data, "dtype", None) == np.float64
 
 
 def _without_tensors(data: Any) -> Any:

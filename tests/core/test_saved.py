@@ -12,7 +12,7 @@ import pytest
 from cases import CASES, Case
 
 import minigrad as mg
-from minigrad.core.op import OPS
+from minigrad.core.op import OPS, facts
 from minigrad.core.written import memory_of, saved_arrays, writes
 from minigrad.speed.twins import TWINS
 
@@ -98,3 +98,35 @@ def test_the_time_of_a_write_is_forgotten_with_its_array():
     assert key in writes.times
     del x
     assert key not in writes.times
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if facts(OPS[case.op]).reads], ids=str)
+def test_a_gradient_needs_no_more_of_what_is_saved_than_its_op_says(case: Case):
+    op = OPS[case.op]
+    names = [set(needed.split()) for needed in facts(op).reads]
+    for i, needed in enumerate(names):
+        inputs = [x.copy() if isinstance(x, np.ndarray) else x for x in case.inputs()]
+        z, backward = op(*inputs, **case.constants)
+        dz = np.ones(np.shape(z))
+        before, saved = backward(dz), saved_arrays(backward)
+        if i >= len(before) or before[i] is None:
+            continue
+        expected = before[i].copy()
+        for name in saved.keys() - needed:
+            saved[name].fill(np.nan)
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(backward(dz)[i], expected)
+
+
+def test_a_write_to_what_no_wanted_gradient_needs_is_no_trouble():
+    data, w = mg.ones(3, 2), mg.ones(2, 2, requires_grad=True)
+    y = w * 2, data @ w, mg.nn.functional.linear(data, w)
+    with mg.no_grad():
+        w.add_(1.0)
+    for z in y:
+        w.grad = None
+        z.sum().backward()
+    z = data * w[0]
+    data += 1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        z.sum().backward()

@@ -54,12 +54,12 @@ class Reductions(Base):
     @public
     def any(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """Whether any element is other than 0, along ``dim`` or of all: bools."""
-        return self._made(np.any(self._array, axis=axis_of(dim), keepdims=keepdim))
+        return self._made(np.any(self._array, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
 
     @public
     def all(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """Whether all elements are other than 0, along ``dim`` or of all: bools."""
-        return self._made(np.all(self._array, axis=axis_of(dim), keepdims=keepdim))
+        return self._made(np.all(self._array, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
 
     @public
     @also_of_a_number

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core.places import ints
-from minigrad.torch.arguments import Dim, axis_of
+from minigrad.torch.arguments import Dim
 from minigrad.torch.dtypes import plain
 from minigrad.torch.errors import OpValueError
 from minigrad.torch.methods.base import Base, dim_of, public, takes
@@ -34,6 +34,8 @@ class Shapes(Base):
         if self.ndim == 0:
             return self.reshape(1)
         start, end = dim_of(start_dim, self.ndim), dim_of(end_dim, self.ndim)
+        if start > end:
+            raise OpValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
         return self.reshape(*self.shape[:start], math.prod(self.shape[start : end + 1]), *self.shape[end + 1 :])
 
     @public
@@ -65,7 +67,7 @@ class Shapes(Base):
 
     @public
     def squeeze(self: Any, dim: Dim = None) -> Tensor:
-        return self._apply(ops.squeeze, self, axis=axis_of(dim))
+        return self._apply(ops.squeeze, self, axis=tuple(dim) if isinstance(dim, list) else dim)
 
     @public
     def unsqueeze(self: Any, dim: int) -> Tensor:
@@ -81,6 +83,8 @@ class Shapes(Base):
     def repeat(self: Any, *sizes: Any, repeats: Any = ()) -> Tensor:
         """Copies side by side, sizes[i] of them along axis i."""
         counts = ints(sizes or (repeats,))
+        if any(count < 0 for count in counts):
+            raise OpValueError(f"repeat: counts must not be negative, got {counts}")
         x = self.reshape((1,) * (len(counts) - self.ndim) + self.shape)
         pairs = [n for count, size in zip(counts, x.shape, strict=True) for n in (count, size)]
         spread = x.reshape([n for size in x.shape for n in (1, size)]).expand(pairs)
