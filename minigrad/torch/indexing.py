@@ -45,7 +45,7 @@ def _index_part(index: Any) -> Any:
         return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
     if isinstance(index, range):
         return np.arange(index.start, index.stop, index.step)
-    if isinstance(index, list):
+    if isinstance(index, list | tuple):  # a tuple within a tuple picks as a list does
         if any(isinstance(i, slice) or i is None for i in index):
             return tuple(index)
         return np.asarray([plain(i) for i in index], dtype=None if index else np.int64)

@@ -122,7 +122,8 @@ def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]], changed:
         while key in arrays or key in (_STRUCTURE, "file"):
             key += "_"
         arrays[key] = array
-        return {"tensor" if isinstance(obj, Tensor) else "array": key}
+        kind = "array" if not isinstance(obj, Tensor) else "leaf" if obj._requires_grad else "tensor"
+        return {kind: key}
     if isinstance(obj, dict):
         items = [(plain_key(k, path, changed), v) for k, v in obj.items()]
         return {"dict": [[k, _pack(v, f"{path}.{k}".lstrip("."), arrays, changed)] for k, v in items]}
@@ -231,9 +232,9 @@ class _Archive:
             if len(found) < len(value) or any(type(key) not in (str, int) for key in found):
                 raise ValueError("a key is there twice, or is none")
             return found
-        if kind in ("array", "tensor"):
+        if kind in ("array", "tensor", "leaf"):
             array = self.array(value)
-            return array if kind == "array" else Tensor(array)
+            return array if kind == "array" else Tensor(array, requires_grad=kind == "leaf")
         return {"list": list, "tuple": tuple}[kind](self.unpack(part) for part in value)
 
 

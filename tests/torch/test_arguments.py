@@ -58,3 +58,27 @@ def test_trace_of_a_matrix_is_a_number_and_of_a_run_a_record():
     with mg.trace() as record:
         mg.trace(x).backward()
     assert x.grad.tolist() == [[1.0, 0.0], [0.0, 1.0]] and record.ops
+
+
+@pytest.mark.parametrize(
+    ("index", "shape"),
+    [
+        ((((0,),),), (1, 1, 3, 4)),
+        (((0, 1),), (2, 3, 4)),
+        (((0, 1), (1, 2)), (2, 4)),
+        ((0, (1, 2)), (2, 4)),
+        (([0, 1],), (2, 3, 4)),
+    ],
+)
+def test_tuples_within_an_index_pick_as_lists_do(index, shape):
+    x = np.arange(24).reshape(2, 3, 4)
+    lists = tuple(np.array(part) for part in index)
+    assert mg.tensor(x)[index].shape == shape
+    np.testing.assert_array_equal(mg.tensor(x)[index].numpy(), x[lists])
+
+
+def test_a_saved_leaf_is_a_leaf_again(tmp_path):
+    saved = {"w": mg.ones(2, requires_grad=True), "x": mg.ones(2), "made": mg.ones(2, requires_grad=True) * 2}
+    mg.save(saved, tmp_path / "some.npz")
+    loaded = mg.load(tmp_path / "some.npz")
+    assert {name: x.requires_grad for name, x in loaded.items()} == {"w": True, "x": False, "made": False}
