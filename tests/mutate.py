@@ -34,8 +34,10 @@ EQUIVALENT = Path(__file__).with_name("mutate_equivalent.txt")
 TESTS = {  # the quick ones that ought to notice
     "minigrad/core/graph.py": "tests/test_walk.py tests/core tests/torch/test_autograd.py",
     "minigrad/core/written.py": "tests/core tests/test_walk.py",
-    "minigrad/core/tensor.py": "tests/core/test_engine.py tests/torch/test_autograd.py tests/nn/test_nn.py",
-    "minigrad/core/module.py": "tests/nn/test_nn.py tests/nn/test_transformer.py tests/look/test_trace.py",
+    "minigrad/core/tensor.py": "tests/core/test_tensor.py tests/core/test_engine.py tests/torch/test_views.py "
+    "tests/torch/test_autograd.py tests/nn/test_nn.py",
+    "minigrad/core/module.py": "tests/core/test_module.py tests/nn/test_nn.py tests/nn/test_transformer.py "
+    "tests/look/test_trace.py",
     "minigrad/look/pages/heads.py": "tests/look/test_heads.py",
     "minigrad/train/trainer.py": "tests/train/test_trainer.py tests/look/test_run_page.py "
     "tests/speed/test_data_parallel.py::test_a_trainer_weighs_shares_by_their_targets",
@@ -204,8 +206,8 @@ def start(file: str, code: CodeType | None, limit: float) -> int:
             "-x",
             "-p",
             "no:cacheprovider",
-            "-p",
-            "no:xdist",
+            "-n",
+            "0",  # in this process, where the mistake is planted
             "-k",
             f"not ({SLOW})",
             "-o",
