@@ -69,6 +69,10 @@ class Attention(nn.Module):
         return self.split_heads(self.key(x)), self.split_heads(self.value(x))  # (B, H, S, D) each
 
     def split_heads(self, x: mg.Tensor) -> mg.Tensor:
+        """(B, T, C) -> (B, H, T, D): the channels of a token are cut first, then heads go before time, as a batch does.
+
+        A view to (B, H, T, D) at once would mix the channels of different tokens.
+        """
         B, T, C = x.shape
         return x.view(B, T, self.heads, C // self.heads).transpose(1, 2)  # (B, H, T, D)
 

@@ -19,7 +19,7 @@ from minigrad.nn import functional as F
 
 @dataclass(frozen=True)
 class GPTConfig(TransformerConfig):
-    """The sizes and choices of a GPT."""
+    """The sizes and choices of a GPT: the fields of ``TransformerConfig``, in ``models/parts.py``."""
 
 
 class Block(nn.Module):
@@ -63,7 +63,7 @@ class GPT(Generates, nn.Module):
 
         With ``caches`` (start with ``new_caches()``), ids are the tokens that follow those already seen.
         """
-        past, T = caches[0].length if caches else 0, ids.shape[1]
+        past, T = caches[0].length if caches else 0, ids.shape[1]  # in training there is no cache: past = 0
         if past + T > self.config.block_size:
             raise ValueError(f"{past + T} tokens do not fit into the context of {self.config.block_size}")
         x = self.token_embedding(ids)  # (B, T, C)

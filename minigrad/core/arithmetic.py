@@ -1,4 +1,4 @@
-"""Ops on each element alone: arithmetic, powers, exponentials, and the curves that networks bend lines with."""
+"""Ops on each element alone: add, multiply, exp, and what makes a network more than a line: tanh, GELU, dropout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(x: Array, y: Array) -> tuple[Array, Backward]:
     return x + y, backward
 
 
-@op(elementwise=True, symbol="×", reads=("y", "x"))  # noqa: RUF001
+@op(elementwise=True, symbol="×", reads=("y", "x"))  # dx reads y, dy reads x  # noqa: RUF001
 def mul(x: Array, y: Array) -> tuple[Array, Backward]:
     """z = x * y
     dx = dz * y
@@ -58,7 +58,7 @@ def tanh(x: Array) -> tuple[Array, Backward]:
     z = np.tanh(x)
 
     def backward(dz):
-        return (dz * (1 - z * z),)
+        return (dz * (1 - z * z),)  # a variable of the op that backward reads (a closure) is kept until then
 
     return z, backward
 
@@ -74,7 +74,7 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
     t = np.tanh(c * (x + 0.044715 * (x * x * x)))
 
     def backward(dz):
-        near = np.clip(x, -99, 99)  # beyond, 1 - t ** 2 is 0, and du may be too large for a number
+        near = np.clip(x, -99, 99)  # far out 1 - t ** 2 is 0, and du could overflow to inf: 0 * inf is nan
         du = c * (1 + 3 * 0.044715 * (near * near))
         return (dz * ((1 + t) / 2 + near / 2 * (1 - t * t) * du),)
 

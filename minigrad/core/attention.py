@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
-from minigrad.core.sums import exp_shifted
+from minigrad.core.sums import softmax
 
 
 @op
@@ -29,8 +29,8 @@ def scaled_dot_product_attention(
     dbias = ds
 
     query: (..., T, D), key: (..., S, D), value: (..., S, E) -> (..., T, E); scale is 1 / sqrt(D) unless given.
-    mask: bool, (..., T, S), True where attention is allowed; is_causal allows s <= t. A row with nothing allowed gives
-    zeros. Vaswani et al. 2017, eq. 1.
+    mask: bool, (..., T, S), True where attention is allowed; is_causal allows each query the keys up to its own place.
+    A row with nothing allowed gives zeros. dropout_mask multiplies a. Vaswani et al. 2017, eq. 1.
     """
     check_shapes(query, key, value)
     if bias is not None and bias.dtype.kind != "f":
@@ -38,23 +38,21 @@ def scaled_dot_product_attention(
     has_bias = bias is not None
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
 
-    s = (query * factor) @ key.swapaxes(-1, -2)  # (..., T, S)
+    s = (query * factor) @ key.swapaxes(-1, -2)  # (..., T, S): scores, and of their softmax the weights a
     if bias is not None:
         s = s + bias
     if is_causal:
-        np.copyto(s, -np.inf, where=np.tri(*s.shape[-2:]) == 0)
+        np.copyto(s, -np.inf, where=np.tri(*s.shape[-2:]) == 0)  # above the diagonal; exp(-inf) is 0
     if mask is not None:
         s = np.where(mask, s, -np.inf).astype(s.dtype, copy=False)
-    a = exp_shifted(s, -1)
-    total = a.sum(-1, keepdims=True)
-    a /= np.where(total == 0, 1, total)
+    a, _ = softmax(s, axis=-1)
     dropped = a if dropout_mask is None else a * dropout_mask
 
     def backward(dz):
         dvalue = dropped.swapaxes(-1, -2) @ dz
         da = dz @ value.swapaxes(-1, -2)
         da = da if dropout_mask is None else da * dropout_mask
-        ds = a * (da - (da * a).sum(-1, keepdims=True))
+        ds = a * (da - (da * a).sum(-1, keepdims=True))  # as in softmax
         dquery, dkey = (ds @ key) * factor, (ds.swapaxes(-1, -2) @ query) * factor
         return dquery, dkey, dvalue, ds if has_bias else None
 

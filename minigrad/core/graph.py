@@ -1,4 +1,4 @@
-"""The bookkeeping: which op made which tensor, and the walk back through it. Knows no op and no tensor."""
+"""The graph: which op made which tensor, and backpropagation, the walk back through it. Knows no op and no tensor."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Node(GradFn):
     """One application of an op: how to go back through it, and to whom.
 
     It does not know the tensor it made, so there is no reference cycle: memory goes as soon as the last tensor does.
+    How it prints, and what its errors say, is in ``GradFn``.
     """
 
     op: Op
@@ -34,7 +35,7 @@ class Node(GradFn):
     dtype: np.dtype[Any]
     scope: str  # the dotted path of the module that was running
     hooks: list[Hook] | None = None
-    order: int = field(default_factory=clock.__next__)
+    order: int = field(default_factory=clock.__next__)  # higher than that of every parent
 
 
 @dataclass(slots=True, eq=False)  # half the time of a NamedTuple
@@ -51,6 +52,7 @@ class State(threading.local):
 
     grad_enabled = True
     scope = ""  # dotted path of the module that is running
+    paths: dict[int, str] | None = None  # those of all modules under the outermost that is running, by id
     observer: Callable[..., None] | None = None  # called after each op with (op, inputs, constants, output)
     step_observer: Callable[[Step], None] | None = None  # called after each step back
     walker: Callable[..., None] | None = None  # given (tensor, its gradient, the steps) by backward(), walks first
@@ -160,7 +162,7 @@ def backward_steps(
             if parent is None or dx is None:
                 grads.append(None)
                 continue
-            shared = type(parent) is not Node and (
+            shared = type(parent) is not Node and (  # for a leaf: is it dz itself, a view, or another input's too?
                 dx is dz or dx.base is not None or [d is dx for d in raw].count(True) > 1
             )
             if dx.shape != parent.shape:

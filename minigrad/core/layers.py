@@ -1,4 +1,7 @@
-"""The layers of a GPT, and the two functions that it calls by name, with PyTorch's arguments and state-dict keys."""
+"""The layers of a GPT, and the two functions that it calls by name, with PyTorch's arguments and state-dict keys.
+
+``shown`` is what a layer prints of itself; ``Parameter.of_shape`` makes one that ``reset_parameters`` then fills.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,10 @@ import numpy as np
 from minigrad.core import arithmetic, attention, loss, normalize, places, products
 from minigrad.core.module import Module, Parameter
 from minigrad.core.op import OPS
-from minigrad.core.places import ints
 from minigrad.core.tensor import Tensor, apply
 from minigrad.torch.arguments import probability, reduction_of, row_of
 from minigrad.torch.layers import EmbeddingMethods
-from minigrad.torch.layers import Numbered as Numbered
+from minigrad.torch.layers import Numbered as Numbered  # for nn's other lists too
 
 
 class Linear(Module):
@@ -95,7 +97,7 @@ class LayerNorm(Module):
         self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True, **made: Any
     ):
         super().__init__()
-        self.normalized_shape = shape = ints((normalized_shape,))
+        self.normalized_shape = shape = places.ints((normalized_shape,))
         self.eps, self.elementwise_affine = eps, elementwise_affine
         for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
             self.register_parameter(name, Parameter.of_shape(*shape, **made) if wanted else None)
@@ -125,6 +127,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, input: Tensor) -> Tensor:
+        # The exact one is not among the ops of the core; the table has it by name.
         return apply(arithmetic.gelu_tanh if self.approximate == "tanh" else OPS["gelu"], input)
 
 
@@ -186,8 +189,8 @@ def scaled_dot_product_attention(
     """softmax(query @ keyᵀ * scale + bias) @ value: (..., T, D), (..., S, D), (..., S, E) -> (..., T, E).
 
     attn_mask (..., T, S): bool, True where attention is allowed; or a float bias that is added and has a gradient.
-    is_causal allows s <= t. dropout_p is applied whenever it is above 0. enable_gqa repeats the heads of key and value,
-    at dim -3, to those of query (Ainslie et al. 2023). Vaswani et al. 2017, eq. 1.
+    is_causal allows keys up to the query's own place. dropout_p is applied whenever it is above 0. enable_gqa repeats
+    the heads of key and value, at dim -3, to those of query (Ainslie et al. 2023). Vaswani et al. 2017, eq. 1.
     """
     if attn_mask is not None and is_causal:
         raise ValueError("give attn_mask or is_causal=True, not both")

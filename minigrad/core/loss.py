@@ -22,8 +22,8 @@ def cross_entropy(
     """
     axis = check_classes(x)
     wanted, keep = one_hot(x, target, axis, ignore_index)
-    logp, _ = log_softmax(x, axis=axis)
-    losses = -np.where(wanted == 0, 0, wanted * np.where(wanted == 0, 0, logp)).sum(axis)
+    logp, _ = log_softmax(x, axis=axis)  # an op is a function like any other; its backward is not needed
+    losses = -(wanted * np.where(wanted == 0, 0, logp)).sum(axis)  # 0 * -inf would be nan
 
     def backward(dz):
         each = each_loss(dz, reduction, keep.sum())
@@ -68,5 +68,5 @@ def reduced(losses: Array, reduction: str, count: Any) -> Array:
 
 
 def each_loss(dz: Array, reduction: str, count: Any) -> Array:
-    """The gradient of each single loss."""
+    """The gradient of each single loss: 1 / N of dz for a mean; N is 1 where no target counts."""
     return dz / dz.dtype.type(count or 1) if reduction == "mean" else dz

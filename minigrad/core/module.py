@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,15 +21,6 @@ class Parameter(Tensor):
         super().__init__(data._array if isinstance(data, Tensor) else data, requires_grad=requires_grad)
 
 
-class Running(threading.local):
-    """The paths of all modules under the outermost module that is running in this thread, by id."""
-
-    paths: dict[int, str] | None = None
-
-
-running = Running()
-
-
 class Module(ModuleMethods):
     """A part of a network: parameters, buffers and smaller modules under their attribute names, and ``forward``.
 
@@ -47,14 +37,15 @@ class Module(ModuleMethods):
 
     def __init__(self) -> None:
         temporary: set[str] = set()  # names of buffers that stay out of the state dict
+        # Not by assignment: __setattr__ below looks into these dicts.
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _temporary=temporary)
         self.__dict__.update(_pre_hooks=[], _hooks=[])
 
     def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        paths, before = running.paths, state.scope
+        paths, before = state.paths, state.scope
         outermost = paths is None
         if paths is None:
-            paths = running.paths = self._paths_below()
+            paths = state.paths = self._paths_below()
         state.scope = paths.get(id(self)) or type(self).__name__
         try:
             if self._pre_hooks or self._hooks:
@@ -63,17 +54,16 @@ class Module(ModuleMethods):
         finally:
             state.scope = before
             if outermost:
-                running.paths = None
+                state.paths = None
 
     def _paths_below(self) -> dict[int, str]:
+        """The dotted paths of this module and all below it, by id; made anew only where a part has changed since."""
         version, paths = self.__dict__.get("_paths", (None, {}))
         if version is not Module._structure:
             version = Module._structure
             paths = {id(module): path for path, module in self.named_modules()}
             self.__dict__["_paths"] = version, paths
         return paths  # type: ignore[no-any-return]
-
-    # Its parts
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
@@ -89,7 +79,7 @@ class Module(ModuleMethods):
             else:
                 raise self._wrong_part(kind, name)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # asked only where there is no such attribute in __dict__ or the class
         parts = self.__dict__
         if "_modules" not in parts:
             raise AttributeError(f"{type(self).__name__}.__init__() must call super().__init__() before anything else")
@@ -133,6 +123,7 @@ class Module(ModuleMethods):
         return self._members("_parameters", prefix, recurse, remove_duplicate)
 
     def _members(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
+        """The parts of one kind (``_parameters`` or ``_buffers``) with their dotted paths."""
         seen: set[int] = set()
         modules = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
         for path, module in modules:

@@ -16,11 +16,11 @@ def layer_norm(
     dweight = sum dz * n
     dbias = sum dz
 
-    Means and variance run over the last ndim axes. Ba et al. 2016.
+    Means and variance run over the last ndim axes of x, whose shape weight and bias have. Ba et al. 2016.
     """
     axes, has_bias = last_axes(x, weight, ndim), bias is not None
     n = x - x.mean(axes, keepdims=True)
-    rstd = 1 / np.sqrt(np.mean(n * n, axes, keepdims=True) + eps)
+    rstd = 1 / np.sqrt(np.mean(n * n, axes, keepdims=True) + eps)  # reciprocal of the standard deviation
     n *= rstd
     z = n * weight if weight is not None else n.copy()
     if bias is not None:
@@ -28,15 +28,16 @@ def layer_norm(
 
     def backward(dz):
         dn = dz * weight if weight is not None else dz
-        dx = dn - dn.mean(axes, keepdims=True)
-        dx -= n * np.mean(dn * n, axes, keepdims=True)
+        dx = dn - dn.mean(axes, keepdims=True)  # x reaches n directly, and through the mean
+        dx -= n * np.mean(dn * n, axes, keepdims=True)  # and through the variance
         dx *= rstd
-        return dx, None if weight is None else dz * n, dz if has_bias else None
+        return dx, None if weight is None else dz * n, dz if has_bias else None  # summed in the walk: broadcast inputs
 
     return z, backward
 
 
 def last_axes(x: Array, weight: Array | None, ndim: int) -> tuple[int, ...]:
+    """The last ndim axes of x. Raises ValueError unless x has so many, in the shape of weight."""
     if ndim < 1 or ndim > x.ndim:
         raise ValueError(f"cannot normalise over the last {ndim} of {x.ndim} axes")
     if weight is not None and weight.shape != x.shape[x.ndim - ndim :]:

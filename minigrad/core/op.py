@@ -1,8 +1,9 @@
-"""The op pattern: what an op is, the table of all of them, and which function runs for each.
+"""What an op is, the table of all ops, and which function runs for each: the first file of the house.
 
 An op is a pure NumPy function ``op(*arrays, **constants) -> (z, backward)``. Positional arguments are differentiable,
 keyword-only arguments are constants. ``backward(dz)`` returns one gradient per positional argument, in order, at the
-shape that broadcasting gave it: the engine sums it back to the input's shape. The docstring starts with the formulas.
+shape that broadcasting gave it: the walk in ``graph.py`` sums it back to the input's shape. ``dz`` is short for
+d loss / dz, the gradient of the result; ``dx`` for that of x. The docstring starts with the formulas.
 What ``backward`` saves is what it closes over: error texts and pages show it under the names of these variables, so an
 array it needs is a variable of the op, or stands in a tuple or list that is one.
 """
@@ -31,7 +32,7 @@ class Facts:
     reduces: bool = False  # z has one number for all of x along the axes that it is told
     symbol: str = ""  # how pictures write it: "+"
     grad_fn: str = ""  # how PyTorch prints its node, where that is not the op's own name: "View"
-    reads: tuple[str, ...] = ()  # of what is saved, what the gradient of each input needs, where that is not all
+    reads: tuple[str, ...] = ()  # per input: the saved variables that its gradient needs, where that is not all
 
 
 OPS: dict[str, Op] = {}
@@ -51,7 +52,7 @@ def op(function: Any = None, **facts: Any) -> Any:
     name = function.__name__
     if name in OPS:
         raise ValueError(f"an op named {name!r} exists already (in {OPS[name].__module__})")
-    if __debug__ and not (function.__doc__ or "").strip():
+    if __debug__ and not (function.__doc__ or "").strip():  # python -OO strips docstrings
         raise ValueError(f"op {name!r} has no formulas: start its docstring with 'z = ...', then one line per gradient")
     OPS[name] = function
     FACTS[function] = Facts(**facts)

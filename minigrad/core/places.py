@@ -56,7 +56,7 @@ def getitem(x: Array, *, index: Any) -> tuple[Array, Backward]:
         if is_basic(index):
             dx[index] = dz
         else:
-            np.add.at(dx, index, dz)
+            np.add.at(dx, index, dz)  # dx[index] += dz would count an element that is picked twice only once
         return (dx,)
 
     return z, backward

@@ -15,18 +15,20 @@ def matmul(x: Array, y: Array) -> tuple[Array, Backward]:
     dx = dz @ yᵀ
     dy = xᵀ @ dz
 
+    The shapes tell where the transposes go: of x (n, k), y (k, m) and dz (n, m), only dz @ yᵀ is (n, k), as dx must be.
     1-D operands are a row on the left, a column on the right; further axes in front are batches, and broadcast.
     """
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         raise ValueError("both operands need at least one dimension; multiply by a number with *")
-    if x.shape[-1] != y.shape[-2:][0]:
+    if x.shape[-1] != y.shape[-2:][0]:  # the last axis but one, or the only one
         raise ValueError(f"the inner sizes differ: x has {x.shape[-1]} columns, y has {y.shape[-2:][0]} rows")
 
     def backward(dz):
         left, right = np.atleast_2d(x), y[:, None] if y.ndim == 1 else y
         dz = dz[..., None] if y.ndim == 1 else dz
         dz = dz[..., None, :] if x.ndim == 1 else dz
-        dx = dz @ right.swapaxes(-1, -2)  # and dy: one weight for a whole batch is one big product, not a sum of many
+        dx = dz @ right.swapaxes(-1, -2)
+        # One y for a whole batch: one product of all rows, in place of one for each matrix and a sum of these.
         dy = _rows(left).T @ _rows(dz) if right.ndim == 2 else left.swapaxes(-1, -2) @ dz
         return dx[..., 0, :] if x.ndim == 1 else dx, dy[..., 0] if y.ndim == 1 else dy
 
@@ -53,7 +55,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, B
         raise ValueError(f"x {x.shape} must end in the input size of weight (out, in) = {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must have the output size of weight, ({weight.shape[0]},), got {bias.shape}")
-    flat, has_bias = _rows(x), bias is not None
+    flat, has_bias = _rows(x), bias is not None  # a bool, so that backward does not keep the whole bias
     z = flat.dot(weight.T)  # of two matrices, dot is matmul and begins sooner
     if bias is not None:
         z += bias

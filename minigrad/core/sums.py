@@ -45,16 +45,18 @@ def softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward]:
     """z = exp(x) / sum exp(x)
     dx = z * (dz - sum(dz * z))
 
-    The largest x is subtracted first, which changes nothing but the overflow. A slice that is all -inf (a row with
-    every position masked) gives zeros.
+    A larger x[i] raises z[i] and lowers every other z, as they share the sum: dz[i] counts less the mean of dz weighted
+    by z. The largest x is subtracted first, so that exp cannot overflow; it cancels in the quotient. A slice that is
+    all -inf (a row with every position masked) gives zeros.
     """
-    z = exp_shifted(x, axis)
+    z = np.asarray(x - finite_max(x, axis))
+    np.exp(z, out=z)
     total = z.sum(axis, keepdims=True)
     z /= np.where(total == 0, 1, total)
 
     def backward(dz):
         dx = dz * z
-        dx -= z * dx.sum(axis, keepdims=True)
+        dx -= z * dx.sum(axis, keepdims=True)  # the formula, multiplied out
         return (dx,)
 
     return z, backward
@@ -73,12 +75,6 @@ def log_softmax(x: Array, *, axis: int = -1) -> tuple[Array, Backward]:
         return (dz - np.exp(z) * dz.sum(axis, keepdims=True),)
 
     return z, backward
-
-
-def exp_shifted(x: Array, axis: int) -> Array:
-    """exp(x - max x), with zeros for a slice that is all -inf."""
-    z = np.asarray(x - finite_max(x, axis))
-    return np.exp(z, out=z)
 
 
 def finite_max(x: Array, axis: int | tuple[int, ...] | None) -> Array:

@@ -1,7 +1,7 @@
-"""The tensor: an array, its gradient, and the node that made it. Its methods are one-liners over the ops.
+"""The tensor: an array, its gradient, and the node that made it. Here an op meets the graph, in ``apply``.
 
-Names, argument order and semantics are PyTorch's. Each operation goes through ``apply``, which runs the op on the
-arrays and, where a gradient is wanted, records a node. The longer tail of PyTorch's methods is in ``Methods``.
+Names, argument order and semantics are PyTorch's. What is called on ``self`` and not defined here is in ``Methods``,
+with the longer tail of PyTorch's methods: ``_floating`` makes integers floating, ``cotangent`` checks a gradient given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minigrad.torch.methods import Methods, OpTypeError, explained, follow, in_s
 def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     """Run an op on tensors (plain numbers and None are constants) and record it where a gradient is wanted."""
     recording, written = state.grad_enabled, writes.in_graph
-    if written:
+    if written:  # in place, in a graph: views of what was written have another place in it
         follow(inputs)
     arrays: list[Any] = []
     parents: list[Any] = []
@@ -32,17 +32,17 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         if isinstance(x, Tensor):
             arrays.append(x._array)
             if recording:
-                parent = x._node
+                parent = x._node  # or, for a leaf that wants a gradient, the leaf itself
                 if parent is None:
                     parent = x if x._requires_grad else None
                 elif parent.backward is None and op is arithmetic.add:
-                    Tensor._warn_released(parent)
+                    Tensor._warn_released(parent)  # total += loss keeps every step's graph
         else:
             arrays.append(x)
         tracked = tracked or parent is not None
         parents.append(parent)
-    run = RUNS.get(op, op)
-    if arrays and getattr(arrays[0], "itemsize", 4) == 2:
+    run = RUNS.get(op, op)  # as running(op), without a call
+    if arrays and getattr(arrays[0], "itemsize", 4) == 2:  # half precision: compute in single, then round
         run = in_single(op, run)
     try:
         z, backward = run(*arrays, **constants)
@@ -52,7 +52,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     if tracked:
         out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
     if out._array.base is not None and FACTS.get(op, NO_FACTS).view:
-        out._view = inputs[0], op, constants, written, recording
+        out._view = inputs[0], op, constants, written, recording  # for ``follow``
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
     return out
@@ -60,10 +60,10 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
 
 def binary(op: Op, x: Any, y: Any, **constants: Any) -> Tensor:
     """Apply an op to two operands, after dtype promotion where they are not of one floating dtype already."""
-    dx = x._array.dtype if isinstance(x, Tensor) else None
-    dy = y._array.dtype if isinstance(y, Tensor) else None
-    alike = dx is dy or type(y) in arithmetic.NUMBERS or type(x) in arithmetic.NUMBERS  # NumPy keeps an array's dtype
-    if alike and (dx or dy).kind == "f":  # type: ignore[union-attr]
+    left = x._array.dtype if isinstance(x, Tensor) else None
+    right = y._array.dtype if isinstance(y, Tensor) else None
+    alike = left is right or type(y) in arithmetic.NUMBERS or type(x) in arithmetic.NUMBERS  # numbers change no dtype
+    if alike and (left or right).kind == "f":  # type: ignore[union-attr]
         return apply(op, x, y, **constants)
     pair = x._promoted(op, y) if isinstance(x, Tensor) else y._promoted(op, x, reflected=True)
     return apply(op, *pair, **constants)
@@ -139,7 +139,7 @@ class Tensor(Methods):
         steps = steps if inputs is None else self._limited(steps, inputs)
         if state.walker is not None:
             state.walker(self, self.cotangent(gradient), steps)
-        for _ in steps:
+        for _ in steps:  # the walk does its work as it is asked for the next step
             pass
 
     def backward_steps(

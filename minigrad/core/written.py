@@ -1,4 +1,4 @@
-"""The clock: what was made when, and which array was changed in place after a backward pass had kept it."""
+"""A clock for the walk back: tells which arrays were changed in place after an op had saved them for its backward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.latest = 0
-        self.in_graph = 0  # the latest that was recorded in a graph
+        self.in_graph = 0  # the latest to a tensor in a graph: its views then get a new place in it
         self.times: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def note(self, array: Array) -> None:
@@ -46,7 +46,7 @@ def saved(backward: Any) -> dict[str, Any]:
     """What a backward function, and the functions it calls from its op, close over: by the names of the variables."""
     found: dict[str, Any] = {}
     functions = [backward]
-    for function in functions:  # grows
+    for function in functions:  # the list grows meanwhile
         cells = getattr(function, "__closure__", None) or ()
         for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
             if name not in found:

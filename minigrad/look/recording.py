@@ -19,7 +19,6 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core.graph import Node, Step, state
-from minigrad.core.module import running
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind
@@ -475,7 +474,7 @@ def _frames() -> Iterator[FrameType]:
 
 def _types() -> dict[str, str]:
     """The types of the modules that are running, by path, outermost first; the outermost itself has no path."""
-    paths, found = running.paths or {}, {}
+    paths, found = state.paths or {}, {}
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code is Module.__call__.__code__:
