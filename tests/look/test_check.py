@@ -99,6 +99,20 @@ def test_what_is_wrong(file, capsys):
     assert "first wrong op is half" in out and "dx = dz * 2 * x" in out and "counted half" in out and "mine.py" in out
 
 
+@pytest.mark.parametrize(("factor", "code"), [("2 * ", 0), ("", 1)])
+def test_an_op(tmp_path, capsys, monkeypatch, factor, code):
+    monkeypatch.setattr("minigrad.core.op.OPS", {})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from minigrad.core.op import op\n@op\ndef square(x):\n"
+        f'    """z = x ** 2\n    dx = dz * 2 * x\n    """\n    return x * x, lambda dz: ({factor}dz * x,)\n'
+    )
+    assert main([f"{file}:square", "--shape", "3,4"]) == code
+    out = capsys.readouterr().out
+    assert out.startswith("square: 12 elements of 1 input agree" if code == 0 else "square: gradcheck: 12 of 12")
+    assert code == 0 or "first wrong op is square" in out
+
+
 def test_a_sample_is_announced(file, capsys):
     assert main([f"{file}:Net", "--shape", "1,20"]) == 0
     out, err = capsys.readouterr()

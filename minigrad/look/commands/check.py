@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import inspect
 import sys
@@ -16,14 +17,15 @@ import numpy as np
 
 import minigrad
 from minigrad.autograd import Function
-from minigrad.core.tensor import Tensor
+from minigrad.core.op import FACTS
+from minigrad.core.tensor import Tensor, apply
 from minigrad.look.gradcheck import examine
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import started
 
-HELP = """NAME is a function of tensors, a Function, or a Module that is made without arguments; it is called with one
-random tensor per --shape. Without --shape, NAME is a function that is called without arguments and returns what to
-check and on what: (function, inputs) or (module, batch)."""
+HELP = """NAME is a function of tensors, an op (marked with @op), a Function, or a Module that is made without
+arguments; it is called with one random tensor per --shape. Without --shape, NAME is a function that is called
+without arguments and returns what to check and on what: (function, inputs) or (module, batch)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -127,7 +129,7 @@ def _resolve(module: Any, name: str, shapes: list[tuple[int, ...]], seed: int) -
     rng = np.random.default_rng(seed)
     inputs = [Tensor(np.asarray(rng.normal(size=shape)), requires_grad=True) for shape in shapes]
     _fits(getattr(target, "forward", target), name, inputs)
-    return target, inputs
+    return functools.partial(apply, target) if target in FACTS else target, inputs
 
 
 def _fits(func: Any, name: str, inputs: list[Tensor]) -> None:
