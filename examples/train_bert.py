@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--finetune-lr", type=natural_float, default=1e-3, help="highest learning rate of fine-tuning")
     parser.add_argument("--warmup", type=natural_int, default=100, help="steps until the highest learning rate")
     parser.add_argument("--weight-decay", type=natural_float, default=0.01)
-    parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
+    parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()

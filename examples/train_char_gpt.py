@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beta2", type=natural_float, default=0.99)
     parser.add_argument("--weight-decay", type=natural_float, default=0.1)
     parser.add_argument("--grad-clip", type=natural_float, default=1.0, help="largest gradient norm; 0 for no limit")
-    parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
+    parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--eval-batches", type=positive_int, default=40, help="batches in a validation")
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--sample", type=natural_int, default=400, help="characters to sample at the start and the end")
@@ -77,7 +77,7 @@ def probe(model: GPT, tokenizer: CharTokenizer, text: str, length: int) -> dict[
     """What the run's page shows for one moment: a sample, and where the first and last layer look in a text."""
     layers = attention_layers(model, [mg.tensor(tokenizer.encode(text)).view(1, -1)])
     attention = [{"path": x.path, "tokens": list(text), "weights": x.weights} for x in (layers[0], layers[-1])]
-    return {"sample": sample(model, tokenizer, min(length, 200)), "attention": attention[: len(layers)]}
+    return {"sample": sample(model, tokenizer, min(length, 100)), "attention": attention[: len(layers)]}
 
 
 def show(title: str, text: str) -> None:
@@ -146,7 +146,7 @@ def train(world: parallel.World) -> int:
         probe=lambda: probe(model, tokenizer, looked_at, args.sample),
     )
     if world.main:
-        save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, guesses, settings)
+        save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, guesses, settings)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_char_gpt.py --resume {out}")
         return 130

@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n-embd", type=positive_int, default=64, help="channels; a multiple of --n-head")
     parser.add_argument("--warmup", type=positive_int, default=100, help="steps until the highest learning rate")
     parser.add_argument("--lr-factor", type=natural_float, default=1.0, help="multiplies the rates of the schedule")
-    parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
+    parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
     return parser.parse_args()
@@ -137,7 +137,7 @@ def main() -> int:
         checkpoint=out,
         curve=out.with_suffix(".csv"),
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, settings=settings)
+    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, settings=settings)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_span_corruption.py --resume {out}")
         return 130

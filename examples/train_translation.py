@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
         "--lr-factor", type=natural_float, default=0.4, help="multiplies the schedule of learning rates"
     )
     parser.add_argument("--grad-clip", type=natural_float, default=1.0, help="largest gradient norm; 0 for no limit")
-    parser.add_argument("--eval-every", type=positive_int, default=250, help="steps between validations")
+    parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
     parser.add_argument("--beams", type=positive_int, default=4, help="of the beam search at the end")
     parser.add_argument("--seed", type=int, default=1337)
@@ -162,7 +162,7 @@ def main() -> int:
         curve=out.with_suffix(".csv"),
         probe=lambda: {"sample": "\n".join(translate(model, tokenizer, [source for source, _ in held[:8]]))},
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.losses, guesses, settings)
+    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, guesses, settings)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_translation.py --resume {out}")
         return 130

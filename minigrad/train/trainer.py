@@ -1,4 +1,4 @@
-"""The training loop: steps with a progress bar, evaluation, checkpoints that resume bit for bit, a CSV of the curve."""
+"""The training loop: steps with a progress bar, evaluation, checkpoints that resume bit for bit, all steps as CSV."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from minigrad.tools.random import default_generator
 from minigrad.train.checkpoints import CheckpointError, save
 from minigrad.train.files import atomic_write
 from minigrad.train.settings import CURVE_MARK
-from minigrad.train.validation import COLUMNS, misfit
+from minigrad.train.validation import COLUMNS, CURVES, misfit
+
+SNAPSHOTS = 20  # evaluations of a run for which none are asked
 
 
 class TrainingError(RuntimeError):
@@ -100,9 +102,14 @@ class Trainer:
             self.shared = DataParallel(share, None if workers is None else range(workers))
         self.step = 0
         self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
-        self.losses: list[float] = []  # of every step
+        self.curves: dict[str, list[float]] = {name: [] for name in CURVES}  # of every step
         self.interrupted = threading.Event()  # on this rank
         self.stopping = False  # agreed by all ranks
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of every step."""
+        return self.curves["loss"]
 
     def state_dict(self) -> dict[str, Any]:
         """The whole run as plain data and arrays."""
@@ -115,7 +122,7 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "rng": default_generator.get_state(),
             "history": self.history,
-            "losses": np.array(self.losses, dtype=np.float32),
+            "curves": {name: np.array(values, dtype=np.float32) for name, values in self.curves.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -133,7 +140,7 @@ class Trainer:
             raise CheckpointError(f"the checkpoint does not fit this run: {type(error).__name__}, {error}") from error
         self.step = state["step"]
         self.history = list(state["history"])
-        self.losses = state["losses"].tolist()
+        self.curves = {name: state["curves"][name].tolist() for name in CURVES}
         if len(set(steps := self.world.gather(self.step))) > 1:
             raise TrainingError(f"the ranks have read checkpoints of different steps, {steps}: give all the same file")
 
@@ -145,6 +152,7 @@ class Trainer:
 
     def train_step(self) -> tuple[float, float, int]:
         """One batch forward and backward, one update; the loss, the gradient's norm, and the number of tokens."""
+        begun, lr = time.monotonic(), self.optimizer.param_groups[0]["lr"]
         before = self.batches.state_dict(), default_generator.get_state()
         x, y = next(self.batches)
         own_x, own_y = self.world.shard(x, y)
@@ -185,7 +193,8 @@ class Trainer:
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1
-        self.losses.append(value)
+        for name, number in zip(CURVES, (value, lr, norm, time.monotonic() - begun), strict=True):
+            self.curves[name].append(float(number))
         self.stopping = bool(stop)
         return value, norm, x.size
 
@@ -221,7 +230,7 @@ class Trainer:
         steps: int,
         *,
         windows: list[tuple[Any, Any]] | None = None,
-        eval_every: int = 250,
+        eval_every: int = 0,
         checkpoint: str | Path | None = None,
         save_every: float = 60.0,
         curve: str | Path | None = None,
@@ -230,8 +239,9 @@ class Trainer:
     ) -> bool:
         """Train until step ``steps``; True when it got there, False when Ctrl-C ended it after the step in hand.
 
-        ``probe()`` is called at every evaluation, and the plain data and arrays it returns (samples, attention weights)
-        are kept in the history.
+        The run is evaluated at about 20 steps, each later than the last by the same factor, and after every
+        ``eval_every`` steps if that is not 0. ``probe()`` is called at every evaluation, and the plain data and arrays
+        it returns (samples, attention weights) are kept in the history.
         The checkpoint is written every ``save_every`` seconds, at the end and on Ctrl-C, SIGTERM and SIGHUP (the
         terminal closes); the curve (CSV) with it. It is also written when a step cannot be made, for a worker is gone,
         a rank failed or the memory is full: as of the last step that was made; then TrainingError says how to go on.
@@ -246,7 +256,7 @@ class Trainer:
         self.model.train()
         started = time.monotonic()
         saved = started if self.world.size == 1 else -math.inf
-        tokens = 0
+        tokens, looked_at = 0, snapshots(steps)
         self.stopping = False
         self.interrupted.clear()
         bar = tqdm(
@@ -261,15 +271,14 @@ class Trainer:
             val_loss = self.history[-1]["val_loss"] if self.history else math.nan
             smooth = math.nan
             while self.step < steps and not self.stopping:
-                lr = self.optimizer.param_groups[0]["lr"]
                 try:
                     loss, norm, count = self.train_step()
                     tokens += count
                     smooth = loss if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss
                     rate = tokens / max(time.monotonic() - started, 1e-9)
-                    if self.step % eval_every == 0 or self.step == steps or self.step == 1:
+                    if self.step in looked_at or (eval_every and self.step % eval_every == 0):
                         val_loss = self.evaluate(windows) if windows else math.nan
-                        row = (self.step, loss, val_loss, lr, norm, round(rate, 1))
+                        row = (self.step, loss, val_loss, self.curves["lr"][-1], norm, round(rate, 1))
                         self.history.append(
                             {
                                 **dict(zip(COLUMNS, row, strict=True)),
@@ -308,6 +317,12 @@ class Trainer:
             return float(self.history[-1]["val_loss"])
         return self.evaluate(windows)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every step; what only an evaluation tells is in the rows of those."""
+        every = [dict(zip(CURVES, row, strict=True)) for row in zip(*self.curves.values(), strict=True)]
+        known = {row["step"]: row for row in self.history}
+        return [{"step": n, **row, **known.get(n, {})} for n, row in enumerate(every, 1)]
+
     def save(self, checkpoint: str | Path, curve: str | Path | None = None) -> None:
         """Write the checkpoint, and the curve beside it; each replaces its older version only when complete.
 
@@ -319,11 +334,16 @@ class Trainer:
         save(self.state_dict(), checkpoint)
         if curve is not None:
             text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+            writer = csv.DictWriter(text, (*COLUMNS, "seconds"), extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(self.history)
+            writer.writerows(self.rows())
             with atomic_write(curve, CURVE_MARK) as file:
                 file.write(text.getvalue().encode("utf-8"))
+
+
+def snapshots(steps: int) -> set[int]:
+    """About 20 steps, from the first to the last, each later by the same factor: most happens at the beginning."""
+    return {int(n) for n in np.geomspace(1, max(steps, 1), SNAPSHOTS).round()}
 
 
 def counted(y: Any, ignore_index: int) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from minigrad.core.tensor import Tensor
 from minigrad.optim import Optimizer
 
-COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")  # of the history, and of the curve
+COLUMNS = ("step", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second")  # of the history, and of the CSV
+CURVES = ("loss", "lr", "grad_norm", "seconds")  # of every step
 
 
 def misfit(ours: dict[str, Any], theirs: Any, optimizer: Optimizer) -> str:
@@ -21,7 +22,7 @@ def misfit(ours: dict[str, Any], theirs: Any, optimizer: Optimizer) -> str:
     )
 
 
-PROGRESS = ("step", "history", "losses")
+PROGRESS = ("step", "history", "curves")
 
 
 def _without_progress(state: Any) -> dict[str, Any]:
@@ -80,12 +81,16 @@ def _unlike_kept(state: dict[str, Any], optimizer: Optimizer) -> str:
 
 
 def _unfinished(state: dict[str, Any]) -> str:
-    """The record of the steps made so far has one loss for each, and rows with all columns."""
-    step, history, losses = (state.get(key) for key in PROGRESS)
+    """The record of the steps made so far has a number of each curve for each, and rows with all columns."""
+    step, history, curves = (state.get(key) for key in PROGRESS)
     if type(step) is not int or step < 0:
         return "step is no number of steps"
-    if not isinstance(losses, np.ndarray) or losses.shape != (step,) or losses.dtype.kind != "f":
-        return f"losses are not one for each of the {step} steps"
+    if not isinstance(curves, dict) or not set(CURVES) <= curves.keys():
+        return f"curves are not {', '.join(CURVES)}"
+    for name in CURVES:
+        curve = curves[name]
+        if not isinstance(curve, np.ndarray) or curve.shape != (step,) or curve.dtype.kind != "f":
+            return f"curves.{name} has not one number for each of the {step} steps"
     if not isinstance(history, list):
         return "history is no list"
     for row in history:

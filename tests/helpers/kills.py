@@ -74,7 +74,8 @@ def outcome(out: Path) -> dict[str, object]:
     for i, slot in state["optimizer"]["state"].items():
         found |= {f"optimizer.{i}.{k}": np.asarray(v) for k, v in slot.items()}
     rows = [{k: v for k, v in row.items() if k not in BETWEEN} for row in state["history"]]
-    return {**found, "losses": state["losses"], "rows": repr(rows), "rest": repr((state["rng"], state["batches"]))}
+    curves = {k: v for k, v in state["curves"].items() if k != "seconds"}
+    return {**found, **curves, "rows": repr(rows), "rest": repr((state["rng"], state["batches"]))}
 
 
 def same(a: dict[str, object], b: dict[str, object]) -> bool:

@@ -214,7 +214,7 @@ def test_the_example_runs_and_resumes(tmp_path):
     assert max(len(line) for line in done.stdout.splitlines()) <= 120
     assert {path.name for path in tmp_path.iterdir()} == {"bert.npz", "bert.csv", "bert-lines.npz"}
     whole = mg.load(tmp_path / "bert.npz")
-    assert whole["step"] == 10 and len(whole["history"]) == 3
+    assert whole["step"] == 10 and len(whole["history"]) == 10
 
     again = example("--resume", "bert.npz", "--finetune-steps", 4, cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -289,7 +289,8 @@ def test_the_script_stops_and_goes_on_with_other_ranks(mpiexec, tmp_path):
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("; checkpoint ") == 1 and f"{step + 20}/{step + 20}" in again.stderr
     state = mg.load(tmp_path / "run.npz")
-    assert state["step"] == step + 20 == len(state["losses"]) and state["losses"][-1] < state["losses"][0]
+    losses = state["curves"]["loss"]
+    assert state["step"] == step + 20 == len(losses) and losses[-1] < losses[0]
     wrong = subprocess.run(
         [*mpiexec, "2", *script, "--steps", "-3"], env=ENV, capture_output=True, text=True, timeout=60
     )

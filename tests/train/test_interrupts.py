@@ -64,7 +64,7 @@ def test_the_terminal_closes(tmp_path):
         os.close(ours)
     assert process.wait(60) == 130
     state = mg.load(out)
-    assert 0 < state["step"] == len(state["losses"]) < 100000
+    assert 0 < state["step"] == len(state["curves"]["loss"]) < 100000
 
 
 def test_what_nohup_ignores_stays_ignored():
@@ -148,7 +148,7 @@ def test_full_memory_in_a_step_is_a_line_and_what_was_done_is_saved(tmp_path):
     ):
         mine.fit(5, checkpoint=tmp_path / "a.npz", quiet=True)
     state = mg.load(tmp_path / "a.npz")
-    assert state["step"] == 2 and len(state["losses"]) == 2
+    assert state["step"] == 2 and len(state["curves"]["loss"]) == 2
     stopped = trainer(loss_of=lambda model, x, y: (model(x) ** 2).mean())
     stopped.fit(2, quiet=True)
     assert state["batches"] == stopped.batches.state_dict()  # the batch will be drawn again

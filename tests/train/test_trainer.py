@@ -16,7 +16,7 @@ from minigrad.nn import functional as F
 from minigrad.train import trainer as trainer_file
 from minigrad.train.checkpoints import CheckpointError
 from minigrad.train.data import RandomBatches, eval_windows
-from minigrad.train.trainer import COLUMNS, Trainer, TrainingError
+from minigrad.train.trainer import COLUMNS, Trainer, TrainingError, snapshots
 
 IDS = np.arange(300) * 7 % 11 % 5
 
@@ -71,8 +71,11 @@ def test_what_a_run_keeps(tmp_path):
         7, windows=windows, eval_every=3, quiet=True, checkpoint=tmp_path / "new" / "a.npz", curve=tmp_path / "a.csv",
         probe=lambda: {"at": probed.append(trainer.step) or trainer.step},
     )  # fmt: skip
-    assert [row["step"] for row in trainer.history] == probed == [1, 3, 6, 7]
-    assert [row["lr"] for row in trainer.history] == [0.5, 0.25, 0.125, 0.0625]  # those that the steps were made with
+    assert [row["step"] for row in trainer.history] == probed == [1, 2, 3, 4, 5, 6, 7]
+    rates = [0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625]  # those that the steps were made with
+    assert [row["lr"] for row in trainer.history] == trainer.curves["lr"] == rates
+    assert [row["grad_norm"] for row in trainer.history] == trainer.curves["grad_norm"]
+    assert len(trainer.curves["seconds"]) == 7 and min(trainer.curves["seconds"]) > 0
     assert [row["probe"] for row in trainer.history] == [{"at": n} for n in probed]
     assert [row["loss"] for row in trainer.history] == [trainer.losses[n - 1] for n in probed]
     assert trainer.history[-1]["norms"].keys() == {"0", "2"} and trainer.history[-1]["tokens_per_second"] > 0
@@ -82,10 +85,31 @@ def test_what_a_run_keeps(tmp_path):
     assert trainer.final_loss([]) == trainer.history[-1]["val_loss"], "it is known already"
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert tuple(rows[0]) == COLUMNS and len(rows) == 5 and rows[2][0] == "3"
+    assert tuple(rows[0]) == (*COLUMNS, "seconds") and [row[0] for row in rows[1:]] == list("1234567")
     trainer.train_step()
     assert trainer.final_loss(windows) == pytest.approx(trainer.evaluate(windows), rel=1e-9) != by_hand
     assert trainer.final_loss(windows) != trainer.history[-1]["val_loss"]
+
+
+@pytest.mark.parametrize(("steps", "count"), [(0, 1), (1, 1), (2, 2), (20, 14), (200, 18), (5000, 19)])
+def test_evaluations_are_about_20_and_dense_at_first(steps, count):
+    chosen = sorted(snapshots(steps))
+    assert chosen[0] == 1 and chosen[-1] == max(steps, 1) and len(chosen) == count
+    gaps = np.diff(chosen)
+    assert (np.diff(gaps) >= -1).all() and (count < 3 or gaps[-1] >= gaps[0])
+
+
+def test_the_file_of_the_curve_has_every_step_and_what_only_an_evaluation_tells_where_it_was_made(tmp_path):
+    trainer, windows = make(), eval_windows(IDS, 2, 6, 1)
+    trainer.fit(40, windows=windows, quiet=True, checkpoint=tmp_path / "a.npz", curve=tmp_path / "a.csv")
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(1, 41))
+    for name in ("loss", "lr", "grad_norm", "seconds"):
+        assert [float(row[name]) for row in rows] == trainer.curves[name]
+    evaluated = {int(row["step"]) for row in rows if row["val_loss"]}
+    assert evaluated == snapshots(40) == {row["step"] for row in trainer.history}
+    assert all(bool(row["tokens_per_second"]) == bool(row["val_loss"]) for row in rows)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ ASSETS = Path(__file__).parent / "assets"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
 
-def page(title: str, view: str, data: Any) -> str:
+def page(title: str, view: str, data: Any, parts: Sequence[str] = ()) -> str:
     """The page of a view (``stepper``, ``attention``, ...) with its data: the text of one HTML file.
 
-    The body is ``assets/VIEW.html``; styles and script are ``base`` and ``VIEW``, inlined. The script reads the data
-    with ``readData()``. The same data give the same text.
+    The body is ``assets/VIEW.html``; styles and script are ``base`` and ``VIEW``, inlined, and between the scripts
+    those of ``parts``. The script reads the data with ``readData()``. The same data give the same text.
     """
     styles = _asset("base.css") + _asset(f"{view}.css")
-    script = _asset("base.js") + _asset(f"{view}.js")
+    script = "".join(_asset(f"{name}.js") for name in ("base", *parts, view))
     text = f"""<!doctype html>
 <html lang="en">
 <head>

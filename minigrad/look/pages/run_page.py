@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,11 @@ POINTS = 1000  # the most points a curve is drawn with
 def run_page(
     title: str,
     history: Sequence[Mapping[str, Any]],
-    losses: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
     baselines: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> str:
-    """One self-contained HTML page from what a Trainer kept: ``history`` and ``losses``.
+    """One self-contained HTML page from what a Trainer kept: ``history`` and ``curves``.
 
     ``baselines`` are drawn as lines to beat. A probe may have left "sample" (text) and "attention": a list of dicts
     with "path", "tokens" (T texts) and "weights" (H, T, T).
@@ -33,11 +34,13 @@ def run_page(
         "run",
         {
             "title": title,
-            "losses": _thinned(losses),
+            "steps": len(curves["loss"]),
+            "curves": {name: _thinned(values) for name, values in curves.items()},
             "baselines": {name: _number(value) for name, value in (baselines or {}).items()},
             "settings": {name: str(value) for name, value in (settings or {}).items()},
             "rows": [_row(row) for row in history],
         },
+        parts=["chart"],
     )
 
 
@@ -57,18 +60,24 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "path": layer["path"],
                 "tokens": list(layer["tokens"]),
-                "weights": np.round(layer["weights"], 3).tolist(),
+                "weights": [_bytes(head) for head in np.asarray(layer["weights"])],
             }
             for layer in probe.get("attention", [])
         ],
     }
 
 
-def _thinned(losses: Sequence[float]) -> list[list[float | None]]:
-    """Pairs of step and loss; of long runs the means of equal stretches."""
-    stretch = max(1, math.ceil(len(losses) / POINTS))
-    parts = [losses[i : i + stretch] for i in range(0, len(losses), stretch)]
-    return [[i * stretch + len(part), _number(float(np.mean(part)))] for i, part in enumerate(parts)]
+def _bytes(weights: Any) -> str:
+    """Weights from 0 to 1 in steps of 1/255, row by row, as base64: a run has many of them."""
+    steps = np.rint(255 * np.clip(np.nan_to_num(weights), 0, 1)).astype(np.uint8)
+    return base64.b64encode(steps.tobytes()).decode("ascii")
+
+
+def _thinned(values: Sequence[float]) -> list[list[float | None]]:
+    """Pairs of step and number; of long runs the means of equal stretches, at the middle of each."""
+    stretch = max(1, math.ceil(len(values) / POINTS))
+    parts = [values[i : i + stretch] for i in range(0, len(values), stretch)]
+    return [[i * stretch + (len(part) + 1) / 2, _number(float(np.mean(part)))] for i, part in enumerate(parts)]
 
 
 def _number(value: Any) -> Any:

@@ -24,11 +24,11 @@ function format(value) {
   return size >= 1e5 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 
-// The colour of a value between -scale and scale; nothing for what is no number.
+// The colour of a value between -scale and scale, light enough to be written on; nothing for what is no number.
 function colour(value, scale) {
   if (typeof value !== "number" || !(scale > 0)) return "";
   const share = Math.min(1, Math.abs(value) / scale);
-  return `rgb(var(${value < 0 ? "--negative" : "--positive"}) / ${(0.65 * share).toFixed(3)})`;
+  return `rgb(var(${value < 0 ? "--negative" : "--positive"}) / ${(0.55 * share).toFixed(3)})`;
 }
 
 // The rows of a summary that are known: all of a small array as a matrix (leading axes joined), or the corner.
