@@ -29,9 +29,9 @@ class Writes:
         self.times[key] = (weakref.ref(memory, lambda _: self.times.pop(key, None)), self.latest)
 
     def time(self, array: Array) -> int:
-        memory = memory_of(array)
-        reference, time = self.times.get(id(memory), (None, 0))
-        return time if reference is not None and reference() is memory else 0
+        memory = memory_of(array)  # what it lies in, if that is no array, is noted apart: all of it was written then
+        found = [(m, *self.times.get(id(m), (None, 0))) for m in (memory, memory.base)]
+        return max(time if ref is not None and ref() is m else 0 for m, ref, time in found)
 
 
 def memory_of(array: Array) -> Array:

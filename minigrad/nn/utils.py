@@ -15,6 +15,7 @@ from minigrad.nn.packed import rnn
 from minigrad.nn.parametrize import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 from minigrad.nn.tensors import cat
 from minigrad.ops import Array
+from minigrad.optim.rows import SMALL, held
 from minigrad.torch.dtypes import get_default_dtype
 
 
@@ -29,12 +30,15 @@ def clip_grad_norm_(
 
     Raises RuntimeError for a norm that is infinite or NaN if error_if_nonfinite. Pascanu et al. 2013, algorithm 1.
     """
-    grads = _grads(parameters)
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    tensors = [g for tensor in given if (g := tensor.grad) is not None]
+    saved = [tensor._array for tensor in tensors if held(tensor)]  # whoever holds it must hear that it was written
+    grads = [tensor._array for tensor in tensors]
     p, max_norm = float(norm_type), float(max_norm)
     if not grads:
         return Tensor(np.zeros((), dtype=get_default_dtype()))
     with np.errstate(all="ignore"):  # a norm that left the range is made again with care
-        total = _norm(np.array([_norm(grad, p) for grad in grads]), p)
+        total = _norm(np.array([_norm(grad, p) for grad in _gathered(grads)]), p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"the norm of the gradients is {total}, so they cannot be clipped; find the op that made it with "
@@ -43,10 +47,19 @@ def clip_grad_norm_(
     factor = max_norm / (total + 1e-6)
     if not factor >= 1:  # NaN goes on into the gradients, as in PyTorch
         for grad in grads:
-            grad *= factor
+            grad *= np.asarray(factor, grad.dtype)  # quicker than a number of Python
+        for grad in saved:
             note_write(grad)
     with np.errstate(over="ignore"):
         return Tensor(np.asarray(total, dtype=grads[0].dtype))
+
+
+def _gathered(grads: list[Array]) -> list[Array]:
+    """The same numbers in fewer arrays: copies of small ones end to end, as calls would take longer than the work."""
+    small = [grad for grad in grads if grad.size <= SMALL]
+    if len(small) < 2:
+        return grads
+    return [*(grad for grad in grads if grad.size > SMALL), np.concatenate(small, axis=None)]
 
 
 def _norm(x: Array, p: float) -> float:

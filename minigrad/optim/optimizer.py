@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from operator import is_
+from typing import Any
 
 import numpy as np
 
 from minigrad.core.graph import no_grad
 from minigrad.core.tensor import Tensor
-from minigrad.core.written import memory_of, note_write
+from minigrad.core.written import note_write
 from minigrad.ops import Array
+from minigrad.optim.rows import join, joined, movable
 from minigrad.torch.grad_mode import enable_grad
 from minigrad.torch.hooks import RemovableHandle, add_hook
-
-SMALL = 1 << 12  # elements: for so few, calling NumPy takes longer than the work
-Given: TypeAlias = "tuple[Array, Array, dict[str, Any]]"  # a parameter, its gradient, what is kept for it
 
 
 def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,6 +66,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._last: dict[int, tuple[list[Any], list[Pile], list[Any]]] = {}  # what ``_piles`` gave, by group
         self.pre_hooks: list[Any] = []
         self.post_hooks: list[Any] = []
         groups = list(params)
@@ -131,47 +131,37 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            for pile in self._piles([(p._array, p.grad._array, self.state[p]) for p in params]):
-                self.update(*pile[0], group) if len(pile) == 1 else self._update_together(pile, group)
-            for p in params:
+        for number, group in enumerate(self.param_groups):
+            params: list[Any] = [p for p in group["params"] if p._grad is not None]
+            piles, alone = self._piles(number, params) if self.elementwise else ([], params)
+            for pile in piles:
+                pile.update(self.update, group)
+            for p in alone:
+                self.update(p._array, p._grad._array, self.state[p], group)
                 note_write(p._array)
         return loss
 
-    def _piles(self, given: list[Given]) -> Iterable[list[Given]]:
-        """Together those that can be updated as one: small, of one dtype, equally old, no two in the same memory."""
-        if not self.elementwise:
-            return [[one] for one in given]
-        piles: dict[Any, list[Given]] = {}
-        taken = set()
-        for i, (p, grad, state) in enumerate(given):
-            memory = id(memory_of(p))
-            together = p.size <= SMALL and memory not in taken
-            taken.add(memory)
-            alike = (p.dtype, grad.dtype, state.get("step"), *state) if together else i
-            piles.setdefault(alike, []).append(given[i])
-        return piles.values()
+    def _piles(self, number: int, params: list[Any]) -> tuple[list[Pile], list[Any]]:
+        """Of a group's parameters those that are updated together, and the others: as in the last step, if they can."""
+        before, piles, alone = self._last.get(number, ([], [], []))
+        same = len(before) == len(params) and all(map(is_, before, params)) and not any(map(movable, alone))
+        if not (same and all(pile.stands(self.state) for pile in piles)):
+            alike: dict[Any, list[Any]] = {}
+            for p in params:
+                alike.setdefault(self._kind(p), []).append(p)
+            piles = [Pile(some, [self.state[p] for p in some]) for some in alike.values() if len(some) > 1]
+            alone = [some[0] for some in alike.values() if len(some) == 1]
+            self._last[number] = params, piles, alone
+        return piles, alone
 
-    def _update_together(self, pile: list[Given], group: dict[str, Any]) -> None:
-        """Copy parameters and what belongs to them into one row, update that, and copy it back."""
-        arrays, grads, states = zip(*pile, strict=True)
-        row = _row(arrays)
-        state = {
-            name: Tensor(_row([own[name]._array for own in states])) if isinstance(value, Tensor) else value
-            for name, value in states[0].items()
-        }
-        self.update(row, _row(grads), state, group)
-        start = 0
-        for p, own in zip(arrays, states, strict=True):
-            part = slice(start, start + p.size)
-            p[...] = row[part].reshape(p.shape)
-            for name, value in state.items():
-                if isinstance(value, Tensor):
-                    kept(own, name, p)[...] = value._array[part].reshape(p.shape)
-                else:
-                    own[name] = value
-            start = part.stop
+    def _kind(self, p: Any) -> Any:
+        """Equal for parameters that can be updated as one: small, of one dtype, and equally old."""
+        own = self.state[p]
+        kept = [t for name, t in own.items() if name != "step"]
+        alike = p._grad._array.dtype == p._array.dtype
+        if alike and all(isinstance(t, Tensor) and t.shape == p.shape and movable(t) for t in (p, *kept)):
+            return own.get("step"), p._array.dtype, *own, *(t._array.dtype for t in kept)
+        return p
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one parameter's array in place."""
@@ -208,6 +198,9 @@ class Optimizer:
             {**own, **saved, "params": own["params"]} for saved, own in zip(groups, self.param_groups, strict=True)
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": {}}  # a copy's parameters have memory of their own
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
@@ -216,8 +209,59 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _row(arrays: Iterable[Array]) -> Array:
-    return np.concatenate([array.reshape(-1) for array in arrays])
+class Pile:
+    """Small parameters in one row, and in another what is kept for them under each name: one update does for all.
+
+    Their gradients are gathered once a step. Each step looks whether all still lie where they were put.
+    """
+
+    def __init__(self, params: list[Any], states: list[dict[str, Any]]) -> None:
+        self.params, self.states = params, states
+        self.put()
+
+    def put(self) -> None:
+        """Put into rows what does not lie in one."""
+        self.names = tuple(self.states[0])  # of what is kept for each
+        self.whole = {name: joined(kind) for name, kind in self.kinds()}  # the parameters' row under ""
+        for name, kind in self.kinds():
+            if self.whole[name] is None:
+                self.whole[name] = join(kind)
+
+    def kinds(self) -> list[tuple[str, list[Any]]]:
+        """The tensors that lie in a row each, and the row's name."""
+        return [("", self.params), *((n, [own[n] for own in self.states]) for n in self.names if n != "step")]
+
+    def stands(self, state: dict[Tensor, dict[str, Any]]) -> bool:
+        """Whether all are where they were put, of the dtype of their gradients, and equally old."""
+        dtype = self.params[0]._array.dtype
+        return (
+            all(map(is_, map(state.get, self.params), self.states))
+            and {*map(tuple, self.states)} == {self.names}
+            and len({own.get("step") for own in self.states}) == 1
+            and [p._grad._array.dtype for p in self.params].count(dtype) == len(self.params)
+            and all(joined(kind) is not None for _, kind in self.kinds())
+        )
+
+    def update(self, update: Callable[..., None], group: dict[str, Any]) -> None:
+        """One step of all: ``update`` sees one long parameter, and what is kept for it."""
+        state = {n: Tensor(self.whole[n]) if n in self.whole else value for n, value in self.states[0].items()}
+        grads = np.concatenate([p._grad._array for p in self.params], axis=None)
+        update(self.whole[""], grads, state, group)
+        for name, value in state.items():
+            if not isinstance(value, Tensor):
+                for own in self.states:
+                    own[name] = value
+        if len(state) > len(self.names):
+            self.begin({name: value._array for name, value in state.items() if isinstance(value, Tensor)})
+        note_write(self.params[0]._array.base)
+
+    def begin(self, rows: dict[str, Array]) -> None:
+        """Give each parameter its part of what is kept from this step on."""
+        ends = np.cumsum([p._array.size for p in self.params])[:-1]
+        for name in [name for name in rows if name not in self.whole]:
+            for own, p, part in zip(self.states, self.params, np.split(rows[name], ends), strict=True):
+                own[name] = Tensor(part.reshape(p.shape).copy())
+        self.put()
 
 
 def _fitted(name: str, value: Any, number: int, p: Tensor) -> Any:

@@ -11,7 +11,7 @@ from minigrad import nn, optim
 from minigrad.core.tensor import Tensor
 from minigrad.optim import lr_scheduler
 from minigrad.optim.blocks import BLOCK
-from minigrad.optim.optimizer import SMALL
+from minigrad.optim.rows import SMALL
 from minigrad.torch.creation import tensor
 
 BEFORE = np.array([1.0, -2.0, 3.0])
