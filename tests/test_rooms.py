@@ -14,7 +14,8 @@ ROOMS = {
     "ops": {"core"},
     "nn": {"core", "ops"},
     "optim": {"core", "ops"},
-    "torch": {"core", "ops", "nn", "optim", "utils"},
+    "higher": {"core", "ops"},
+    "torch": {"core", "ops", "higher", "nn", "optim", "utils"},
     "utils": {"core", "ops", "nn", "optim", "torch"},
     "speed": {"core", "ops", "nn", "optim"},
     "train": {"core", "ops", "nn", "optim", "models", "speed"},
@@ -23,7 +24,7 @@ ROOMS = {
     "models": set(),  # the door; the models themselves are checked below
 }
 LEAVES = {  # for every room
-    *(f"minigrad.torch.{name}" for name in ("arguments", "dtypes", "errors", "grad_mode", "hooks")),
+    *(f"minigrad.torch.{name}" for name in ("arguments", "dtypes", "errors", "grad_mode", "halves", "hooks")),
     "minigrad.optim.rows",
 }
 FACADES = {"__init__.py", "__main__.py", "autograd/__init__.py", "nn/__init__.py", "nn/functional.py", "nn/parallel.py"}

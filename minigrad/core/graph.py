@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, TypeVar
@@ -24,8 +24,7 @@ Hook = Callable[[Array], "Array | None"]
 class Node(GradFn):
     """One application of an op: how to go back through it, and to whom.
 
-    It does not know the tensor it made, so there is no reference cycle: memory goes as soon as the last tensor does.
-    How it prints, and what its errors say, is in ``GradFn``.
+    It does not know the tensor it made, so there is no reference cycle. How it prints is in ``GradFn``, and its errors.
     """
 
     op: Op
@@ -34,6 +33,7 @@ class Node(GradFn):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scope: str  # the dotted path of the module that was running
+    given: tuple[Any, ...] = ()  # what else the op ran with: its inputs, None where a gradient is wanted; its constants
     hooks: list[Hook] | None = None
     order: int = field(default_factory=clock.__next__)  # higher than that of every parent
 
@@ -110,6 +110,7 @@ def backward_steps(
     roots: Iterable[tuple[Any, Array]],
     *,
     retain_graph: bool = False,
+    backwards: Mapping[Node, Backward | None] | None = None,
     receive: Callable[[Any, Array, bool], None] = lambda leaf, dz, shared: leaf.receive(dz, shared),
 ) -> Iterator[Step]:
     """Walk back from the roots in reverse topological order, one step per node: the newest node is next.
@@ -117,8 +118,9 @@ def backward_steps(
     Whatever used a result was made after it, so a node's gradient is complete when its turn comes. A max-heap of the
     nodes whose gradient has begun to arrive hands out the newest. ``roots`` are pairs of a node (or leaf) and its
     gradient. ``receive(leaf, dz, shared)`` takes what arrives at a leaf, by default into its ``.grad``; a shared array
-    is held by others too: copy it to keep it. The graph is released on the way unless ``retain_graph``. Raises
-    RuntimeError where it was released before, or where an array that a backward needs has been written to since.
+    is held by others too: copy it to keep it. ``backwards``, if given, are the nodes to visit, with what runs for each;
+    None where the walk ends. The graph is released on the way unless ``retain_graph``. Raises RuntimeError where it was
+    released before, or where an array that a backward needs has been written to since.
     """
     pending: dict[Node, Array] = {}
     summed: set[Node] = set()  # nodes whose pending gradient is a sum made here, free to add to in place
@@ -128,16 +130,17 @@ def backward_steps(
     def arrive(parent: Any, dz: Array, shared: bool) -> None:
         if type(parent) is not Node:
             if parent.hooks:
-                hooked[parent] = np.array(hooked[parent] + dz if parent in hooked else dz)
+                hooked[parent] = np.copy(hooked[parent] + dz if parent in hooked else dz)
             else:
                 receive(parent, dz, shared)
         elif parent not in pending:
-            pending[parent] = dz
-            heappush(queue, (-parent.order, parent))
+            if backwards is None or parent in backwards:
+                pending[parent] = dz
+                heappush(queue, (-parent.order, parent))
         elif parent in summed:
             pending[parent] += dz
         else:
-            pending[parent] = np.asarray(pending[parent] + dz)
+            pending[parent] = pending[parent] + dz
             summed.add(parent)
 
     for root, dz in roots:
@@ -147,12 +150,15 @@ def backward_steps(
         dz = pending.pop(node)
         summed.discard(node)
         if node.hooks:
-            dz = run_hooks(node.hooks, np.array(dz))  # others may hold the array, and a hook may write to it
-        if node.backward is None:
-            raise node.released()
+            dz = run_hooks(node.hooks, np.copy(dz))  # others may hold the array, and a hook may write to it
+        backward = node.backward if backwards is None else backwards[node]
+        if backward is None:
+            if backwards is None:
+                raise node.released()
+            continue
         if node.order < writes.latest and (late := written_since(node)):
             raise node.overwritten(late)
-        raw = node.backward(dz)
+        raw = backward(dz)
         parents = node.parents
         if len(raw) != len(parents):
             node.check_count(raw)
@@ -176,13 +182,13 @@ def backward_steps(
             arrive(parent, dx, shared)
         if not retain_graph:
             node.backward = None
-            node.parents = ()
+            node.parents = node.given = ()
         step = Step(node, dz, tuple(grads))
         if state.step_observer is not None:
             state.step_observer(step)
         yield step
     for leaf, dz in hooked.items():
-        receive(leaf, np.asarray(run_hooks(leaf.hooks or [], dz)), True)
+        receive(leaf, run_hooks(leaf.hooks or [], dz), True)
 
 
 def run_hooks(hooks: list[Hook], dz: Array) -> Array:

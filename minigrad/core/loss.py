@@ -52,7 +52,7 @@ def one_hot(x: Array, target: Array, axis: int, ignore_index: int) -> tuple[Arra
     if wrong:
         at = tuple(wrong[0])
         raise IndexError(f"target {target[at]} at {at} is not one of the {classes} classes (0 to {classes - 1})")
-    wanted = np.zeros_like(x)
+    wanted = np.zeros(x.shape, x.dtype)
     np.put_along_axis(wanted, np.expand_dims(np.where(keep, target, 0), axis), np.expand_dims(keep, axis), axis)
     return wanted, keep
 

@@ -48,11 +48,11 @@ def getitem(x: Array, *, index: Any) -> tuple[Array, Backward]:
     """
     shape = x.shape
     z = x[index]
-    if not isinstance(z, np.ndarray):  # a single element: as a view too
+    if isinstance(z, np.generic):  # a single element: as a view too
         z = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
 
     def backward(dz):
-        dx = np.zeros(shape, dtype=dz.dtype)
+        dx = np.zeros_like(dz, shape=shape)
         if is_basic(index):
             dx[index] = dz
         else:
@@ -82,7 +82,7 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> t
         raise IndexError(f"ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {shape[0] - 1}")
 
     def backward(dz):
-        dweight = np.zeros(shape, dtype=dz.dtype)
+        dweight = np.zeros_like(dz, shape=shape)
         np.add.at(dweight, ids, dz)
         if padding_idx is not None:
             dweight[padding_idx] = 0

@@ -16,7 +16,7 @@ from minigrad.core.graph import Hook, Node, Step, backward_steps, state
 from minigrad.core.op import FACTS, NO_FACTS, RUNS, Array, Op
 from minigrad.core.written import writes
 from minigrad.torch.arguments import Dim, axis_of
-from minigrad.torch.methods import Methods, OpTypeError, explained, follow, in_single
+from minigrad.torch.methods import Methods, explained, follow, in_single
 
 
 def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
@@ -26,6 +26,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         follow(inputs)
     arrays: list[Any] = []
     parents: list[Any] = []
+    given: list[Any] = []  # the inputs that want no gradient; of the others, None
     tracked = False
     for x in inputs:
         parent: Any = None
@@ -40,6 +41,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         else:
             arrays.append(x)
         tracked = tracked or parent is not None
+        given.append(arrays[-1] if parent is None else None)
         parents.append(parent)
     run = RUNS.get(op, op)  # as running(op), without a call
     if arrays and getattr(arrays[0], "itemsize", 4) == 2:  # half precision: compute in single, then round
@@ -49,9 +51,10 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, op, arrays, state.scope) from error  # names the op, the shapes and the module
     out = Tensor(z if type(z) is np.ndarray else np.asarray(z))
+    array = out._array
     if tracked:
-        out._node = Node(op, backward, tuple(parents), out._array.shape, out._array.dtype, state.scope)
-    if out._array.base is not None and FACTS.get(op, NO_FACTS).view:
+        out._node = Node(op, backward, tuple(parents), array.shape, array.dtype, state.scope, (given, constants))
+    if array.base is not None and FACTS.get(op, NO_FACTS).view:
         out._view = inputs[0], op, constants, written, recording  # for ``follow``
     if state.observer is not None:
         state.observer(op, inputs, constants, out)
@@ -124,6 +127,8 @@ class Tensor(Methods):
         """Add an array to the gradient; a copy is kept of one that others hold too."""
         if self._grad is None:
             self._grad = Tensor(dz.copy() if shared else dz)
+        elif self._grad._node is not None:
+            self._grad = Tensor(self._grad._array + dz)
         else:
             self._grad._array += dz
 
@@ -133,26 +138,26 @@ class Tensor(Methods):
         """Fill ``.grad`` of every leaf this was made from with the derivative of this, added to what is there.
 
         ``gradient`` is d loss / d self; it may be left out for a single number. ``inputs`` get one alone, where given.
-        The graph is released unless ``retain_graph``. Raises RuntimeError where there is no graph, or no longer.
+        The graph is released unless ``retain_graph``, or ``create_graph``: then the gradients have a graph themselves.
+        Raises RuntimeError where there is no graph, or no longer.
         """
-        steps = self.backward_steps(gradient, bool(retain_graph), create_graph)
-        steps = steps if inputs is None else self._limited(steps, inputs)
+        steps = self.backward_steps(gradient, retain_graph, create_graph, inputs)
         if state.walker is not None:
             state.walker(self, self.cotangent(gradient), steps)
         for _ in steps:  # the walk does its work as it is asked for the next step
             pass
 
     def backward_steps(
-        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
     ) -> Iterator[Step]:
         """The same walk one step at a time: each item is a node, its gradient, and the gradients of its inputs."""
-        if create_graph:
-            raise NotImplementedError("derivatives of derivatives (create_graph=True) are not offered by this engine")
         if self._node is None and not self._requires_grad:
             raise self._no_graph()
         single = gradient is None and self._array.size == 1
         dz = np.ones(self.shape, self.dtype) if single else self.cotangent(gradient)
-        return backward_steps([(self._node or self, dz)], retain_graph=retain_graph)
+        if create_graph or inputs is not None:
+            return self._steps_to(inputs, gradient, retain_graph, create_graph)
+        return backward_steps([(self._node or self, dz)], retain_graph=bool(retain_graph))
 
     def __add__(self, other: Any) -> Tensor:
         return binary(arithmetic.add, self, other)
@@ -173,10 +178,7 @@ class Tensor(Methods):
         return apply(sums.sum, self._summed(dtype), axis=axis_of(dim), keepdims=keepdim)
 
     def mean(self, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-        x = self if dtype is None else self.to(dtype)
-        if x.dtype.kind != "f":
-            raise OpTypeError(f"mean() of {x.dtype}: use .float().mean()")
-        return apply(sums.mean, x, axis=axis_of(dim), keepdims=keepdim)
+        return apply(sums.mean, self._averaged(dtype), axis=axis_of(dim), keepdims=keepdim)
 
     def softmax(self, dim: int, dtype: Any = None) -> Tensor:
         return apply(sums.softmax, self._floating(dtype), axis=dim)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
-from minigrad.core.op import Array, Backward, op
+from minigrad.core.op import OPS, Array, Backward, op
 from minigrad.ops.elementwise import chosen
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def elementary(name: str) -> Callable[[F], F]:
+    """Say of a function of an array that it is an op: one that is traced then takes the op's derivative."""
+
+    def enter(function: F) -> F:
+        @functools.wraps(function)
+        def call(x: Any) -> Any:
+            return x.applied(OPS[name]) if hasattr(x, "applied") else function(x)
+
+        return call  # type: ignore[return-value]
+
+    return enter
 
 
 @op(elementwise=True)
@@ -38,6 +56,7 @@ def sigmoid(x: Array) -> tuple[Array, Backward]:
     return z, backward
 
 
+@elementary("sigmoid")
 def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)), from exp(-|x|), which never overflows and keeps the small values on the left."""
     e = np.exp(-np.abs(x))
@@ -66,19 +85,10 @@ def gelu(x: Array) -> tuple[Array, Backward]:
 
     Hendrycks and Gimpel 2016.
     """
-    p = np.asarray(erf(x * math.sqrt(0.5)))
-    p += 1
-    p *= 0.5
+    p = (1 + erf(x * math.sqrt(0.5))) / 2
 
     def backward(dz):
-        slope = np.asarray(x * x)
-        slope *= -0.5
-        np.exp(slope, out=slope)
-        slope *= x
-        slope *= 1 / math.sqrt(2 * math.pi)
-        slope += p
-        slope *= dz
-        return (slope,)
+        return (dz * (p + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),)
 
     return x * p, backward
 
@@ -102,6 +112,7 @@ _ERFC_FLOAT32 = (
 )  # fmt: skip
 
 
+@elementary("error_function")
 def erf(x: Array) -> Array:
     """The error function, element by element: erf(x) = sign(x) * (1 - exp(-x^2) * p(t))."""
     coefficients = _ERFC_FLOAT64 if x.dtype.itemsize > 4 else _ERFC_FLOAT32
@@ -137,9 +148,16 @@ def complementary_error_function(x: Array) -> tuple[Array, Backward]:
     def backward(dz):
         return (-dz * np.exp(-x * x) * (2 / math.sqrt(math.pi)),)
 
-    return np.where(x < 0.5, 1 - erf_to_the_last_digit(x), erfc_above(x)).astype(x.dtype, copy=False), backward
+    return erfc_to_the_last_digit(x), backward
 
 
+@elementary("complementary_error_function")
+def erfc_to_the_last_digit(x: Array) -> Array:
+    """erfc with all its digits on the right too."""
+    return np.where(x < 0.5, 1 - erf_to_the_last_digit(x), erfc_above(x)).astype(x.dtype, copy=False)
+
+
+@elementary("error_function")
 def erf_to_the_last_digit(x: Array) -> Array:
     """erf with all its digits near 0 too, by the Taylor series there."""
     small = np.clip(x.astype(np.float64), -0.5, 0.5)

@@ -21,11 +21,11 @@ def gather(x: Array, *, axis: int, index: Array) -> tuple[Array, Backward]:
     shape = x.shape
 
     def backward(dz):
-        dx = np.zeros(shape, dtype=dz.dtype)
+        dx = np.zeros_like(dz, shape=shape)
         np.add.at(dx, where, dz)
         return (dx,)
 
-    return np.asarray(x[where]), backward
+    return x[where], backward
 
 
 def _places(x: Array, axis: int, index: Array) -> tuple[Array, ...]:
@@ -68,11 +68,11 @@ def scatter(x: Array, y: Array, *, axis: int, index: Array, add: bool = False) -
     def backward(dz):
         dx = dz
         if not add:
-            dx = np.array(dz)
+            dx = np.copy(dz)
             dx[where] = 0
         if not part:
-            return dx, np.asarray(dz[where].sum())
-        dy = np.zeros(shape, dtype=dz.dtype)
+            return dx, dz[where].sum()
+        dy = np.zeros_like(dz, shape=shape)
         dy[part] = dz[where]
         return dx, dy
 
@@ -80,18 +80,23 @@ def scatter(x: Array, y: Array, *, axis: int, index: Array, add: bool = False) -
 
 
 @op
-def setitem(x: Array, y: Array, *, index: Any) -> tuple[Array, Backward]:
-    """z = x, with z[index] = y
-    dx = dz, with 0 at index
+def setitem(x: Array, y: Array, *, index: Any, add: bool = False) -> tuple[Array, Backward]:
+    """z = x, with z[index] = y; or += if add, for each time that an element is in the index
+    dx = dz, with 0 at index, unless add
     dy = dz at index
     """
     z = x.copy()
-    z[index] = y
+    if add:
+        np.add.at(z, index, y)
+    else:
+        z[index] = y
 
     def backward(dz):
-        dx = np.array(dz)
-        dx[index] = 0
-        return dx, np.array(dz[index])
+        dx = dz
+        if not add:
+            dx = np.copy(dz)
+            dx[index] = 0
+        return dx, np.copy(dz[index])
 
     return z, backward
 
@@ -108,8 +113,8 @@ def view_written(x: Array, y: Array, *, view: Op, constants: dict[str, Any]) -> 
     view(z, **constants)[0][...] = y
 
     def backward(dz):
-        dx = np.array(dz)
+        dx = np.copy(dz)
         view(dx, **constants)[0][...] = 0
-        return dx, np.array(view(dz, **constants)[0])
+        return dx, np.copy(view(dz, **constants)[0])
 
     return z, backward

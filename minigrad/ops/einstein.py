@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 
 import numpy as np
@@ -67,9 +68,10 @@ def _einsum_gradient(dz: Array, operands: tuple[Array, ...], inputs: list[str], 
     )
     if letters == inputs[i]:
         return dx
-    diagonal = np.zeros([sizes[c] for c in inputs[i]], dtype=dx.dtype)  # a repeated letter reads a diagonal
-    np.einsum(f"{inputs[i]}->{letters}", diagonal)[...] = dx
-    return diagonal
+    places = np.ogrid[tuple(slice(sizes[c]) for c in inputs[i])]  # a repeated letter reads a diagonal
+    first = [places[inputs[i].index(c)] for c in letters]
+    on_it = [place == first[letters.index(c)] for c, place in zip(inputs[i], places, strict=True)]
+    return np.where(functools.reduce(np.logical_and, on_it), dx[tuple(first)], 0)
 
 
 def _sizes(operands: tuple[Array, ...], inputs: list[str]) -> dict[str, int]:

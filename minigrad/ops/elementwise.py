@@ -22,11 +22,20 @@ def chosen(dz: Array, where: Array) -> Array:
     return (dz.view(WHOLE[dz.itemsize]) * where).view(dz.dtype)
 
 
+def numbers(x: Any) -> Any:
+    """The plain numbers of an array, for what no derivative has to follow: a shift that cancels."""
+    return getattr(x, "numbers", x)
+
+
 def scale_nonzero(dz: Array, factor: Array) -> Array:
-    """dz * factor, with 0 * anything = 0: a branch that ``where`` did not choose must not give NaN."""
+    """dz * factor, with 0 * anything = 0: a branch that ``where`` did not choose must not give NaN.
+
+    A finite factor is multiplied even there: the product is 0, but it changes with dz.
+    """
     with np.errstate(invalid="ignore"):
         product = dz * factor
-    return np.where(dz == 0, 0, product).astype(product.dtype, copy=False)
+    finite = np.isfinite(factor)
+    return product if finite.all() else np.where((dz == 0) & ~finite, 0, product)
 
 
 @op(elementwise=True, symbol="−")  # noqa: RUF001
@@ -55,7 +64,7 @@ def div(x: Array, y: Array) -> tuple[Array, Backward]:
         if isinstance(y, NUMBERS) and y * y > 1e-14:  # not 0, and no dtype makes it 0
             return dz / y, None
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = 1 / np.asarray(y, dtype)
+            slope = np.divide(1, y, dtype=dtype)
             return scale_nonzero(dz, slope), scale_nonzero(dz, -(x / y) * slope)
 
     return z, backward
@@ -98,7 +107,7 @@ def pow(x: Array, y: Array) -> tuple[Array, Backward]:
 
     def backward(dz):
         with np.errstate(divide="ignore", invalid="ignore"):
-            dx = scale_nonzero(dz, np.where(y == 0, 0, y * power(x, y - 1)))
+            dx = scale_nonzero(dz, np.where((x == 0) & (y == 0), 0, y * power(x, y - 1)))
             return dx, None if isinstance(y, NUMBERS) else scale_nonzero(dz, np.where(x == 0, 0, z * np.log(x)))
 
     return z, backward
@@ -426,7 +435,7 @@ def clamp(x: Array, *, min: Any = None, max: Any = None) -> tuple[Array, Backwar
         raise ValueError("give min, max or both")
 
     def backward(dz):
-        inside = np.ones_like(x, dtype=bool)
+        inside = np.ones(x.shape, dtype=bool)
         if min is not None:
             inside &= x >= min
         if max is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.core.op import Array, Backward, op
+from minigrad.ops.elementwise import numbers
 
 CHUNK = 64  # tokens that are taken together
 FLOOR = 1e-15  # of every feature, so that no sum of weights is 0 where exp underflows
@@ -32,21 +33,25 @@ def causal_linear_attention(
             "log_query and log_key need the same shape (..., T, M) and value (..., T, E), got "
             f"{log_query.shape}, {log_key.shape} and {value.shape}"
         )
+    if T == 0:
+        return np.zeros_like(value), lambda dz: (np.zeros_like(log_query), np.zeros_like(log_key), dz)
     dtype = np.result_type(log_query, log_key, value)
     work = np.result_type(dtype, np.float32)
-    peak = log_key.max(-1, keepdims=True).astype(work)  # (..., T, 1)
+    peak = numbers(log_key).max(-1, keepdims=True).astype(work)  # (..., T, 1)
     if mask is not None:
         peak = np.where(mask[..., None], peak, -np.inf).astype(work)
     highest = np.maximum(np.maximum.accumulate(peak, -2), -1e30)  # finite where no key has been seen yet
-    z = np.empty(value.shape, dtype)
-    total = np.empty((*z.shape[:-1], 1), work)  # of each row: sum(w), on the row's scale
+    results = []
+    totals = []  # of each chunk's rows: sum(w), on the row's scale
     chunks = [slice(start, min(start + CHUNK, T)) for start in range(0, T, CHUNK)]
 
-    def features(rows: slice) -> tuple[Array, ...]:
+    inputs = log_query, log_key, value
+
+    def features(inputs: tuple[Array, ...], rows: slice) -> tuple[Array, ...]:
         """What a chunk is made of: features of queries and keys, [value, 1], and how each weight and sum is scaled."""
-        lq, lk, v = (x[..., rows, :].astype(work, copy=False) for x in (log_query, log_key, value))
-        phi_query = np.exp(lq - lq.max(-1, keepdims=True)) + FLOOR
-        phi_key = np.exp(lk - lk.max(-1, keepdims=True)) + FLOOR
+        lq, lk, v = (x[..., rows, :].astype(work, copy=False) for x in inputs)
+        phi_query = np.exp(lq - numbers(lq).max(-1, keepdims=True)) + FLOOR
+        phi_key = np.exp(lk - numbers(lk).max(-1, keepdims=True)) + FLOOR
         here, top = peak[..., rows, :], highest[..., rows, :]
         before = highest[..., max(rows.start - 1, 0), :][..., None, :]
         decay = np.tril(np.exp(np.minimum(here.swapaxes(-1, -2) - top, 0)))  # (..., c, c)
@@ -54,34 +59,32 @@ def causal_linear_attention(
         arrival = np.exp(here - top[..., -1:, :])  # (..., c, 1), for what the chunk's keys leave behind
         return phi_query, phi_key, np.concatenate([v, np.ones_like(v[..., :1])], -1), decay, fade, arrival
 
-    state = np.zeros((*z.shape[:-2], log_key.shape[-1], value.shape[-1] + 1), work)  # sums of phi_key * [value, 1]
+    sums = (*value.shape[:-2], log_key.shape[-1], value.shape[-1] + 1)
+    state = np.zeros_like(value, work, shape=sums)  # sums of phi_key * [value, 1]
     states = []  # the state that each chunk finds
     for rows in chunks:
-        phi_query, phi_key, v, decay, fade, arrival = features(rows)
+        phi_query, phi_key, v, decay, fade, arrival = features(inputs, rows)
         both = (phi_query @ phi_key.swapaxes(-1, -2) * decay) @ v + fade * (phi_query @ state)  # (..., c, E + 1)
-        summed = both[..., -1:]
-        summed[summed == 0] = 1
-        z[..., rows, :] = both[..., :-1] / summed
-        total[..., rows, :] = summed
+        total = np.where(both[..., -1:] == 0, 1, both[..., -1:])
+        results.append(both[..., :-1] / total)
+        totals.append(total)
         states.append(state)
         state = fade[..., -1:, :] * state + (phi_key * arrival).swapaxes(-1, -2) @ v
 
     def backward(dz):
-        dlog_query, dlog_key, dvalue = (np.empty(x.shape, dtype) for x in (log_query, log_key, value))
+        found = []  # of each chunk, the last first
         later = np.zeros_like(state)  # the gradient of the state that the chunk leaves behind
-        for rows, found in zip(reversed(chunks), reversed(states), strict=True):
-            phi_query, phi_key, v, decay, fade, arrival = features(rows)
-            g = dz[..., rows, :] / total[..., rows, :]
-            g = np.concatenate([g, -(g * z[..., rows, :]).sum(-1, keepdims=True)], -1)  # of [w @ value, sum(w)]
+        for rows, z, total, before in reversed(list(zip(chunks, results, totals, states, strict=True))):
+            phi_query, phi_key, v, decay, fade, arrival = features(inputs, rows)
+            g = dz[..., rows, :] / total
+            g = np.concatenate([g, -(g * z).sum(-1, keepdims=True)], -1)  # of [w @ value, sum(w)]
             dw = (g @ v.swapaxes(-1, -2)) * decay
             w = (phi_query @ phi_key.swapaxes(-1, -2)) * decay
-            dphi_query = dw @ phi_key + fade * (g @ found.swapaxes(-1, -2))
+            dphi_query = dw @ phi_key + fade * (g @ before.swapaxes(-1, -2))
             dphi_key = dw.swapaxes(-1, -2) @ phi_query + arrival * (v @ later.swapaxes(-1, -2))
             dv = w.swapaxes(-1, -2) @ g + arrival * (phi_key @ later)
-            dlog_query[..., rows, :] = dphi_query * (phi_query - FLOOR)
-            dlog_key[..., rows, :] = dphi_key * (phi_key - FLOOR)
-            dvalue[..., rows, :] = dv[..., :-1]
+            found.append((dphi_query * (phi_query - FLOOR), dphi_key * (phi_key - FLOOR), dv[..., :-1]))
             later = fade[..., -1:, :] * later + (fade * phi_query).swapaxes(-1, -2) @ g
-        return dlog_query, dlog_key, dvalue
+        return tuple(np.concatenate(parts, -2).astype(dtype, copy=False) for parts in zip(*found[::-1], strict=True))
 
-    return z, backward
+    return np.concatenate(results, -2).astype(dtype, copy=False), backward

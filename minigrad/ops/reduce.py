@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.core.op import Array, Backward, op
 from minigrad.core.sums import Axis, widen
-from minigrad.ops.elementwise import chosen, sign
+from minigrad.ops.elementwise import chosen, numbers, sign
 
 
 @op(reduces=True)
@@ -144,10 +144,10 @@ def prod(x: Array, *, axis: int | None = None, keepdims: bool = False) -> tuple[
 
     def backward(dz):
         line = x.reshape(-1) if axis is None or x.ndim == 0 else np.moveaxis(x, axis, -1)
-        before, after = np.ones_like(line), np.ones_like(line)
-        np.cumprod(line[..., :-1], -1, out=before[..., 1:])
-        np.cumprod(line[..., :0:-1], -1, out=after[..., -2::-1])
-        others = before * after
+        one = np.ones_like(line[..., :1])
+        before = np.cumprod(np.concatenate([one, line[..., :-1]], -1), -1)
+        after = np.cumprod(np.concatenate([one, np.flip(line[..., 1:], -1)], -1), -1)
+        others = before * np.flip(after, -1)
         others = others.reshape(x.shape) if axis is None or x.ndim == 0 else np.moveaxis(others, -1, axis)
         return (widen(dz, x.ndim, axis, keepdims) * others,)
 
@@ -161,7 +161,7 @@ def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[A
 
     Where all x are -inf the gradient is 0.
     """
-    top = finite(x.max(axis, keepdims=True, initial=-np.inf))
+    top = finite(numbers(x).max(axis, keepdims=True, initial=-np.inf))
     with np.errstate(divide="ignore"):
         z = np.log(np.exp(x - top).sum(axis, keepdims=True)) + top
 
@@ -203,14 +203,15 @@ def logcumsumexp(x: Array, *, axis: int = 0) -> tuple[Array, Backward]:
     z = np.logaddexp.accumulate(np.atleast_1d(x), axis).reshape(x.shape)
 
     def backward(dz):
-        # log of the sum over j >= i of |dz_j| exp(-z_j), for positive and negative dz apart: nothing overflows
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = [np.log(np.maximum(sign * dz, 0)) - z for sign in (1, -1)]
-            up, down = (
-                np.flip(np.logaddexp.accumulate(np.flip(np.atleast_1d(part), axis), axis), axis).reshape(x.shape)
-                for part in parts
-            )
-            return (np.where(x == -np.inf, 0, np.exp(up + x) - np.exp(down + x)).astype(x.dtype, copy=False),)
+        finite = np.where(z == -np.inf, 0, z)
+        share, end, rows = (np.moveaxis(np.atleast_1d(a), axis, 0) for a in (np.exp(x - finite), finite, dz))
+        found, later = [], 0 * rows[:1].sum(0)
+        for i in range(len(rows) - 1, -1, -1):  # z never falls, so no exp is above 1
+            total = rows[i] + later  # what comes to z_i, directly and through the later ones
+            found.append(share[i] * total)
+            later = total * np.exp(end[i - 1] - end[i]) if i else later
+        dx = np.stack(found[::-1]) if found else rows
+        return (np.moveaxis(dx, 0, axis).reshape(x.shape),)
 
     return z, backward
 

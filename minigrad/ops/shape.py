@@ -116,13 +116,13 @@ def pad(x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0.0) ->
     kept = tuple(
         slice(max(0, -before), max(0, n - max(0, -after))) for n, (before, after) in zip(x.shape, widths, strict=True)
     )
-    z = np.full([n + b + a for n, (b, a) in zip(x.shape, widths, strict=True)], value, dtype=x.dtype)
+    z = np.full_like(x, value, shape=[n + b + a for n, (b, a) in zip(x.shape, widths, strict=True)])
     inside = tuple(slice(max(0, b), max(0, n - max(0, a))) for n, (b, a) in zip(z.shape, widths, strict=True))
     z[inside] = x[kept]
     origin = x.shape
 
     def backward(dz):
-        dx = np.zeros(origin, dtype=dz.dtype)
+        dx = np.zeros_like(dz, shape=origin)
         dx[kept] = dz[inside]
         return (dx,)
 
@@ -149,7 +149,7 @@ def diagonal(x: Array, *, offset: int = 0, axis0: int = 0, axis1: int = 1) -> tu
     shape = x.shape
 
     def backward(dz):
-        dx = np.zeros(shape, dtype=dz.dtype)
+        dx = np.zeros_like(dz, shape=shape)
         diagonal(dx, offset=offset, axis0=axis0, axis1=axis1)[0][...] = dz
         return (dx,)
 

@@ -39,19 +39,20 @@ def sliding_window_attention(
     batch = np.broadcast_shapes(
         query.shape[:-2], key.shape[:-2], value.shape[:-2], () if mask is None else mask.shape[:-1]
     )
-    z = np.empty((*batch, T, value.shape[-1]), np.result_type(query, key, value))
+    results = []
     parts = []  # of each block of queries: which they are, the keys they may see, and the way back
     for rows, columns in blocks(T, window, num_global, is_causal):
         allowed = visible(np.arange(T)[rows, None], columns, window, num_global, is_causal)
         if mask is not None:
             allowed = allowed & mask[..., None, columns]
-        z[..., rows, :], back = scaled_dot_product_attention(
+        z, back = scaled_dot_product_attention(
             query[..., rows, :], key[..., columns, :], value[..., columns, :], mask=allowed
         )
+        results.append(z)
         parts.append((rows, columns, back))
 
     def backward(dz):
-        dquery, dkey, dvalue = (np.zeros((*batch, *x.shape[-2:]), x.dtype) for x in (query, key, value))
+        dquery, dkey, dvalue = (np.zeros_like(dz, shape=(*batch, *x.shape[-2:])) for x in (query, key, value))
         for rows, columns, back in parts:
             dq, dk, dv, _ = back(dz[..., rows, :])
             dquery[..., rows, :] = dq
@@ -59,7 +60,7 @@ def sliding_window_attention(
             dvalue[..., columns, :] += dv
         return dquery, dkey, dvalue
 
-    return z, backward
+    return np.concatenate(results or [np.zeros_like(value, shape=(*batch, 0, value.shape[-1]))], -2), backward
 
 
 def visible(t: Array, s: Array, window: int, num_global: int, is_causal: bool) -> Array:

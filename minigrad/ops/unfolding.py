@@ -32,7 +32,7 @@ def windows(
     z = every[picked]
 
     def backward(dz):
-        dx = np.zeros(shape, dtype=dz.dtype)
+        dx = np.zeros_like(dz, shape=shape)
         counts = dz.shape[dz.ndim - 2 * n : dz.ndim - n]
         for place in itertools.product(*(range(k) for k in size)):
             starts = [p * d for p, d in zip(place, dilation, strict=True)]

@@ -8,59 +8,64 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import backward_steps, no_grad
+from minigrad.core.graph import no_grad
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor, apply
+from minigrad.higher.again import steps_to
+from minigrad.higher.traced import Traced
+from minigrad.torch.methods.gradients import steps_into_grad
 
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Any = None,
-    retain_graph: bool = False,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """d outputs / d inputs, returned instead of added to ``.grad``; one tensor per input, in its shape.
 
-    Raises RuntimeError for an input that the outputs do not depend on, unless ``allow_unused`` (then None).
+    ``create_graph`` puts them in a graph, so that they can be differentiated in turn, and keeps the graph, as
+    ``retain_graph`` does. Raises RuntimeError for an input that the outputs do not depend on, unless ``allow_unused``
+    (then None) or ``materialize_grads`` (then zeros).
     """
-    if create_graph:
-        raise NotImplementedError("derivatives of derivatives (create_graph=True) are not offered by this engine")
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    seeds = seeds * len(outs) if len(seeds) == 1 and grad_outputs is None else seeds
-    if len(seeds) != len(outs):
-        raise ValueError(f"{len(seeds)} grad_outputs for {len(outs)} outputs")
-    found: dict[Any, Array] = {}
-
-    def take(key: Any, dz: Array, shared: bool) -> None:
-        found[key] = found[key] + dz if key in found else dz.copy() if shared else dz
-
-    handles = []
-    for x in wanted:
+    if is_grads_batched:
+        raise NotImplementedError("is_grads_batched: a loop over grad_outputs with retain_graph=True does the same")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads=True gives zeros for unused inputs: leave allow_unused out")
+    wanted = _listed(inputs)
+    roots = _roots("grad", _listed(outputs), grad_outputs, create_graph)
+    for i, x in enumerate(wanted):
         if not x.requires_grad:
             raise RuntimeError(
-                "grad: an input does not require a gradient; call requires_grad_() on it before using it"
+                f"grad: input {i} does not require a gradient; call requires_grad_() on it before using it"
             )
-        if x.grad_fn is not None:
-            node = x.grad_fn
-            handles.append(x.register_hook(lambda dz, node=node: take(node, dz, True), raw=True))
-    try:
-        roots = [(out.grad_fn or out, out.cotangent(seed)) for out, seed in zip(outs, seeds, strict=True)]
-        for _ in backward_steps(roots, retain_graph=retain_graph, receive=take):
-            pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    arrays = [found.get(x.grad_fn if x.grad_fn is not None else x) for x in wanted]
-    missing = [i for i, a in enumerate(arrays) if a is None]
-    if missing and not allow_unused:
+    found: dict[int, Any] = {}
+
+    def take(key: Any, dz: Any, shared: bool) -> None:
+        if isinstance(dz, Traced):
+            dz = dz.copy() if shared or dz.tensor._array.base is not None else dz
+        elif shared and id(key) not in found:
+            dz = dz.copy()
+        found[id(key)] = found[id(key)] + dz if id(key) in found else dz
+
+    keys = [x._node or x for x in wanted]
+    keep = create_graph if retain_graph is None else retain_graph
+    for _ in steps_to(roots, keys, take, retain_graph=keep, create_graph=create_graph):
+        pass
+    grads = [found.get(id(key)) for key in keys]
+    missing = [i for i, dx in enumerate(grads) if dx is None]
+    if missing and not allow_unused and not materialize_grads:
         raise RuntimeError(
-            f"grad: the outputs do not depend on input {missing[0]}; allow_unused=True gives None for it"
+            f"grad: the outputs do not depend on input {missing[0]}; allow_unused=True gives None for it, "
+            "materialize_grads=True zeros"
         )
-    return tuple(None if a is None else Tensor(a) for a in arrays)
+    if materialize_grads:
+        grads = [np.zeros(x.shape, x.dtype) if dx is None else dx for x, dx in zip(wanted, grads, strict=True)]
+    return tuple(dx if dx is None else dx.tensor if isinstance(dx, Traced) else Tensor(dx) for dx in grads)
 
 
 def backward(
@@ -68,27 +73,38 @@ def backward(
     grad_tensors: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
     """Add d tensors / d leaf to the ``.grad`` of every leaf, or of the ``inputs`` alone, leaves or results.
 
-    ``grad_tensors`` are the gradients of the tensors, which may be left out for single numbers.
+    ``grad_tensors`` are the gradients of the tensors, which may be left out for single numbers; ``grad_variables`` is
+    their old name. With ``create_graph`` what is in ``.grad`` can be differentiated in turn.
     """
-    if inputs is None:
-        outs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-        given = [grad_tensors] if grad_tensors is None or isinstance(grad_tensors, Tensor) else list(grad_tensors)
-        seeds = given * len(outs) if grad_tensors is None else given
-        if create_graph:
-            raise NotImplementedError("derivatives of derivatives (create_graph=True) are not offered by this engine")
-        roots = [(out.grad_fn or out, out.cotangent(seed)) for out, seed in zip(outs, seeds, strict=True)]
-        for _ in backward_steps(roots, retain_graph=bool(retain_graph)):
-            pass
-        return
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    found = grad(tensors, wanted, grad_tensors, bool(retain_graph), create_graph, allow_unused=True)
-    for x, dx in zip(wanted, found, strict=True):
-        if dx is not None:
-            x.receive(dx._array, shared=False)
+    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
+    if inputs is not None and not _listed(inputs):
+        raise RuntimeError("backward: inputs is empty: leave it out for all leaves")
+    roots = _roots("backward", _listed(tensors), grad_tensors, create_graph)
+    for _ in steps_into_grad(roots, inputs, retain_graph, create_graph):
+        pass
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _roots(name: str, tensors: list[Tensor], gradients: Any, create_graph: bool) -> list[tuple[Tensor, Tensor]]:
+    """The tensors that a walk starts from, each with its gradient."""
+    given = [None] * len(tensors) if gradients is None else _listed(gradients)
+    if len(given) != len(tensors):
+        raise RuntimeError(f"{name}: {len(given)} gradients for {len(tensors)} outputs")
+    for i, x in enumerate(tensors):
+        if not x.requires_grad:
+            raise RuntimeError(
+                f"{name}: output {i} does not require a gradient: no recorded op made it, or none of what it was made "
+                "from has requires_grad=True"
+            )
+    return [(x, x._seed(dz, create_graph)) for x, dz in zip(tensors, given, strict=True)]
 
 
 class Context:

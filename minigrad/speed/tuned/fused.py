@@ -9,6 +9,7 @@ import numpy as np
 from minigrad.core import arithmetic, loss, normalize, places
 from minigrad.core.op import Array, Backward
 from minigrad.core.sums import finite_max
+from minigrad.ops import activation
 from minigrad.optim.blocks import blocks
 from minigrad.speed.twins import twin
 
@@ -49,6 +50,28 @@ def gelu_tanh(x: Array) -> tuple[Array, Backward]:
         return (dx,)
 
     return z, backward
+
+
+@twin(activation.gelu)
+def gelu(x: Array) -> tuple[Array, Backward]:
+    """z = x * P(x), P(x) = (1 + erf(x / sqrt(2))) / 2
+    dx = dz * (P(x) + x * exp(-x ** 2 / 2) / sqrt(2 pi))
+    """
+    p = np.asarray(activation.erf(x * math.sqrt(0.5)))
+    p += 1
+    p *= 0.5
+
+    def backward(dz):
+        slope = np.asarray(x * x)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= x
+        slope *= 1 / math.sqrt(2 * math.pi)
+        slope += p
+        slope *= dz
+        return (slope,)
+
+    return x * p, backward
 
 
 @twin(normalize.layer_norm)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from minigrad.core.op import OPS, facts
 from minigrad.torch.errors import OpTypeError, OpValueError, explained
+from minigrad.torch.halves import in_single
 from minigrad.torch.methods.base import Names, with_numpy_names
 from minigrad.torch.methods.gradients import Gradients
-from minigrad.torch.methods.halves import in_single
 from minigrad.torch.methods.named import Named
 from minigrad.torch.methods.numbers import Numbers
 from minigrad.torch.methods.out import Out

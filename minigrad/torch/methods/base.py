@@ -12,6 +12,7 @@ import numpy as np
 from minigrad.core.op import Array, Op
 from minigrad.ops import elementwise, shape
 from minigrad.torch.dtypes import array_from, check_dtype, get_default_dtype, int64, legacy_array, plain, result_type
+from minigrad.torch.errors import OpTypeError
 from minigrad.torch.indexing import numpy_index
 
 if TYPE_CHECKING:
@@ -83,6 +84,13 @@ class Base:
         if dtype is None and self._array.dtype.kind == "f":
             return self
         return self.to(int64 if dtype is None else dtype)
+
+    def _averaged(self: Any, dtype: Any) -> Tensor:
+        """What is averaged: in a dtype, or as it is; OpTypeError for integers and bools."""
+        x: Tensor = self if dtype is None else self.to(dtype)
+        if x.dtype.kind != "f":
+            raise OpTypeError(f"mean() of {x.dtype}: use .float().mean()")
+        return x
 
     def _set(self: Any, array: Array, node: Node | None) -> None:
         """Hold another array from now on, which that node made."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.core.graph import state
+from minigrad.core.graph import Step, state
 from minigrad.core.op import Array
 from minigrad.core.written import note_write, writes
+from minigrad.higher.again import steps_to
+from minigrad.higher.traced import Traced
 from minigrad.torch.errors import OpTypeError
 from minigrad.torch.hooks import RemovableHandle, add_hook
 from minigrad.torch.methods.base import Base, is_tensor, public
@@ -34,7 +36,7 @@ class Gradients(Base):
         def keep(dz: Array) -> None:
             tensor = reference()
             if tensor is not None:
-                tensor.receive(dz, shared=True)
+                receive(tensor, dz, shared=True)
 
         self.__dict__["retained"] = self.register_hook(keep, raw=True)
 
@@ -48,9 +50,11 @@ class Gradients(Base):
         if not self.requires_grad:
             raise RuntimeError("register_hook() on a tensor that does not require a gradient")
 
-        def on_array(dz: Array) -> Array | None:
-            changed = hook(self._made(dz))
-            return None if changed is None else changed._array
+        def on_array(dz: Any) -> Any:
+            changed = hook(dz.tensor if isinstance(dz, Traced) else self._made(dz))
+            if changed is None:
+                return None
+            return Traced(changed) if isinstance(dz, Traced) else changed._array
 
         entry = hook if raw else on_array
         owner: Any = self._node if self._node is not None else self
@@ -70,20 +74,24 @@ class Gradients(Base):
             raise RuntimeError(f"{name} requires a gradient, and none is computed for it: pass {name}.detach()")
         return self._array
 
-    def _limited(self: Any, walk: Iterator[Any], inputs: Any) -> Iterator[Any]:
-        """The walk of ``backward()``, after which these tensors alone, leaves or results, have more in ``.grad``."""
-        wanted: list[Any] = [inputs] if isinstance(inputs, Base) else list(inputs)
-        others = [(leaf, leaf._grad) for leaf in _leaves(self) if not any(leaf is x for x in wanted)]
-        for leaf, _ in others:
-            leaf._grad = None
-        for x in wanted:
-            if x._node is not None and "retained" not in x.__dict__:
-                x.retain_grad()
-        try:
-            yield from walk
-        finally:
-            for leaf, grad in others:
-                leaf._grad = grad
+    def _steps_to(
+        self: Any, inputs: Any, gradient: Any, retain_graph: bool | None, create_graph: bool
+    ) -> Iterator[Step]:
+        """The walk of ``backward()``, into the ``.grad`` of these tensors alone, leaves or results; or in a graph."""
+        return steps_into_grad([(self, self._seed(gradient, create_graph))], inputs, retain_graph, create_graph)
+
+    def _seed(self: Any, gradient: Any, create_graph: bool) -> Any:
+        """The gradient that a walk starts with, as a tensor; in a graph where that is to be differentiated."""
+        dz = self.cotangent(gradient)
+        return gradient.to(self.dtype) if create_graph and is_tensor(gradient) else self._made(dz)
+
+    def receive_in_graph(self: Any, dz: Tensor, shared: bool) -> None:
+        """Add a gradient that is in a graph itself."""
+        if self._grad is None:
+            self._grad = dz.clone() if shared else dz
+            _warn_of_cycle()
+        else:
+            self._grad = self._grad + dz
 
     def register_post_accumulate_grad_hook(self: Any, hook: Callable[[Any], Any]) -> RemovableHandle:
         """Call ``hook(tensor)`` of a leaf whenever ``backward()`` has added all of its gradient to ``.grad``.
@@ -138,6 +146,7 @@ class Gradients(Base):
         if set_to_none:
             self._grad = None
         elif self._grad is not None:
+            self._grad.detach_()
             self._grad._array[...] = 0
             note_write(self._grad._array)
 
@@ -197,21 +206,39 @@ class Gradients(Base):
         )
 
 
-def _leaves(tensor: Any) -> list[Any]:
-    """What a tensor was made from that requires a gradient."""
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    queue = [tensor if tensor._node is None else tensor._node]
-    while queue:
-        part = queue.pop()
-        if part is None or id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, Base):
-            found[id(part)] = part
-        else:
-            queue += part.parents
-    return list(found.values())
+def steps_into_grad(
+    roots: Sequence[tuple[Any, Any]], inputs: Any, retain_graph: bool | None, create_graph: bool
+) -> Iterator[Step]:
+    """The walk back from tensors, each with its gradient, into the ``.grad`` of ``inputs``; None is for all leaves."""
+    wanted: Any = None if inputs is None else [inputs] if isinstance(inputs, Base) else list(inputs)
+    owners: dict[int, Any] = {id(x._node): x for x in wanted or () if x._node is not None}
+
+    def take(key: Any, dz: Any, shared: bool) -> None:
+        receive(owners.get(id(key), key), dz, shared)
+
+    return steps_to(
+        roots,
+        None if wanted is None else [x._node or x for x in wanted],
+        take,
+        retain_graph=create_graph if retain_graph is None else bool(retain_graph),
+        create_graph=create_graph,
+    )
+
+
+def receive(tensor: Any, dz: Any, shared: bool) -> None:
+    """Add what a walk brings to a tensor's gradient."""
+    if isinstance(dz, Traced):
+        tensor.receive_in_graph(dz.tensor, shared or dz.tensor._array.base is not None)
+    else:
+        tensor.receive(dz, shared)
+
+
+def _warn_of_cycle() -> None:
+    warnings.warn(
+        "backward(create_graph=True) makes a cycle of references: a leaf's .grad holds a graph that leads to the leaf. "
+        "Set .grad to None when done, or use autograd.grad, which keeps nothing in .grad",
+        stacklevel=2,
+    )
 
 
 class Watched:
@@ -221,6 +248,13 @@ class Watched:
 
     def receive(self: Any, dz: Array, shared: bool) -> None:
         super().receive(dz, shared)  # type: ignore[misc]
+        self._run_after()
+
+    def receive_in_graph(self: Any, dz: Any, shared: bool) -> None:
+        super().receive_in_graph(dz, shared)  # type: ignore[misc]
+        self._run_after()
+
+    def _run_after(self: Any) -> None:
         for hook in list(self.__dict__["after"]):
             hook(self)
 

@@ -21,11 +21,11 @@ def in_single(op: Op, run: Op) -> Op:
         return run
 
     def single(*arrays: Any, **constants: Any) -> tuple[Any, Backward]:
-        given = [x for x in arrays if isinstance(x, np.ndarray)]
-        if given[0].dtype != HALF:
+        given = [x.dtype for x in arrays if hasattr(x, "astype")]
+        if given[0] != HALF:
             return run(*arrays, **constants)
-        z, backward = run(*(x.astype(np.float32) if isinstance(x, np.ndarray) else x for x in arrays), **constants)
+        z, backward = run(*(x.astype(np.float32) if hasattr(x, "astype") else x for x in arrays), **constants)
         with np.errstate(over="ignore"):
-            return np.asarray(z, np.result_type(*given)), lambda dz: backward(dz.astype(np.float32))
+            return z.astype(np.result_type(*given)), lambda dz: backward(dz.astype(np.float32))
 
     return single

@@ -1,0 +1,160 @@
+"""How a derivative is derived: each op behind a result runs again, on traced arrays, for a backward in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minigrad.core.graph import Node, Step, backward_steps, state
+from minigrad.core.op import Backward, Op, running
+from minigrad.core.written import writes
+from minigrad.higher.traced import Lost, Traced, lost, plain
+from minigrad.ops.elementwise import numbers
+from minigrad.torch.grad_mode import enable_grad
+from minigrad.torch.halves import in_single
+
+
+def nodes_behind(roots: Iterable[Any]) -> list[Node]:
+    """The nodes among these and all that they were made from, oldest first."""
+    todo = [root for root in roots if type(root) is Node]
+    found = set(todo)
+    while todo:
+        for parent in todo.pop().parents:
+            if type(parent) is Node and parent not in found:
+                found.add(parent)
+                todo.append(parent)
+    return sorted(found, key=lambda node: node.order)
+
+
+def leading_to(wanted: Sequence[Any], nodes: Sequence[Node]) -> set[Node]:
+    """Of nodes, oldest first: those whose inputs are, or were made from, what is wanted, nodes or leaves."""
+    ends = {id(x) for x in wanted}
+    found: set[Node] = set()
+    for node in nodes:
+        if any(id(parent) in ends or (type(parent) is Node and parent in found) for parent in node.parents):
+            found.add(node)
+    return found
+
+
+def steps_to(
+    roots: Sequence[tuple[Any, Any]],
+    wanted: Sequence[Any] | None,
+    receive: Callable[..., None],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+) -> Iterator[Step]:
+    """The walk back from ``roots``, pairs of a tensor and its gradient, to nodes and leaves that are ``wanted`` alone.
+
+    ``receive`` takes what arrives there: an array, or with ``create_graph`` a traced one. None is for all leaves.
+    """
+    ends = [root._node or root for root, _ in roots]
+    nodes = nodes_behind(ends)
+    leading = set(nodes) if wanted is None else leading_to(wanted, nodes)
+    keys = None if wanted is None else {id(x) for x in wanted}
+    targets = [x for x in dict.fromkeys(wanted or ()) if type(x) is Node]
+    backwards: dict[Node, Backward | None] = dict.fromkeys(targets)
+    for node in nodes:
+        if node in leading:
+            if node.backward is None:
+                raise node.released()
+            backwards[node] = node.backward
+
+    def take(leaf: Any, dz: Any, shared: bool) -> None:
+        if keys is None or id(leaf) in keys:
+            receive(leaf, dz, shared)
+
+    def walk() -> Iterator[Step]:
+        for node in targets:
+            node.hooks = [*(node.hooks or []), partial(receive, node, shared=True)]
+        try:
+            if create_graph:
+                backwards.update(derived(nodes, leading, roots[0][0]))
+            seeds: list[Any] = [Traced(dz) if create_graph else dz._array for _, dz in roots]
+            starts = zip(ends, seeds, strict=True)
+            yield from backward_steps(starts, retain_graph=retain_graph, backwards=backwards, receive=take)
+        finally:
+            for node in targets:
+                (node.hooks or []).pop()
+
+    return enable_grad()(walk)() if create_graph else walk()  # the mode holds while the generator runs
+
+
+def derived(nodes: Sequence[Node], leading: set[Node], like: Any) -> dict[Node, Backward]:
+    """For each leading node a backward that takes and gives traced arrays. The nodes are in order, oldest first."""
+    values: dict[Node, Traced] = {}
+    found: dict[Node, Backward] = {}
+    for node in nodes:
+        if node.backward is None:
+            raise node.released()
+        given, constants = node.given
+        inputs = [
+            values[parent] if type(parent) is Node
+            else Traced(parent) if parent is not None
+            else Traced(like._made(x)) if isinstance(x, np.ndarray) else x
+            for x, parent in zip(given, node.parents, strict=True)
+        ]  # fmt: skip
+        if node.order < writes.latest:
+            _check_unwritten(node, inputs, constants)
+        if node in leading:
+            z, found[node] = again(node, inputs, constants)
+        else:  # only its value is needed
+            arrays = plain(inputs)
+            z, _ = _as_in_apply(node.op, running(node.op), arrays)(*arrays, **constants)
+        if not isinstance(z, Traced) or any(z is x for x in inputs):
+            z = Traced(like._made(np.asarray(numbers(z))))
+        z.becomes(node)
+        values[node] = z
+    return found
+
+
+def again(node: Node, inputs: list[Any], constants: dict[str, Any]) -> tuple[Any, Backward]:
+    """The op of a node on traced arrays, and its backward for traced gradients."""
+    scope = f"{node.scope}.{node.op.__name__}_backward".lstrip(".")
+    op = _as_in_apply(node.op, getattr(node.backward, "again", node.op), inputs)
+    with _inside(node, scope):
+        z, traced_backward = op(*inputs, **constants)
+
+    def backward(dz: Any) -> tuple[Any, ...]:
+        with _inside(node, scope):
+            return tuple(dx if dx is None else _followed(dx, dz) for dx in traced_backward(dz))
+
+    return z, backward
+
+
+def _as_in_apply(op: Op, run: Op, inputs: Sequence[Any]) -> Op:
+    """What runs: of half precision, the op in single."""
+    return in_single(op, run) if inputs and getattr(inputs[0], "itemsize", 4) == 2 else run
+
+
+@contextmanager
+def _inside(node: Node, scope: str) -> Iterator[None]:
+    """What runs inside belongs to that scope; what cannot be followed there is an error that names the node."""
+    before, state.scope = state.scope, scope
+    try:
+        yield
+    except Lost as error:
+        raise TypeError(f"{node}: its backward cannot be differentiated (create_graph=True): {error}") from error
+    finally:
+        state.scope = before
+
+
+def _followed(dx: Any, dz: Traced) -> Traced:
+    """What a backward gave for an input. A plain array has lost the way to dz, unless it is 0."""
+    if not isinstance(dx, Traced):
+        if np.any(dx):
+            lost("a gradient that is not computed from dz")
+        dx = Traced(dz.tensor._made(np.asarray(dx)))
+    return dx
+
+
+def _check_unwritten(node: Node, inputs: Sequence[Any], constants: dict[str, Any]) -> None:
+    """Raise RuntimeError where what an op ran with was written to since, so that it cannot run again."""
+    held = {f"input {i}": x for i, x in enumerate(inputs) if type(node.parents[i]) is not Node} | constants
+    for name, array in plain(held).items():
+        if isinstance(array, np.ndarray) and writes.time(array) > node.order:
+            raise node.overwritten(f"{name} {array.shape}")
