@@ -56,7 +56,14 @@ def methods(cls: type) -> dict[str, Any]:
 def pages() -> dict[str, tuple[str, dict[str, Any]]]:
     """Each page: its title, and what is on it."""
     models = [import_module(f"minigrad.models.{name}") for name in MODELS]
-    spaces = {"autograd": mg.autograd, "linalg": mg.linalg, "utils.data": mg.utils.data, "testing": mg.testing}
+    spaces = {
+        "autograd": mg.autograd,
+        "autograd.functional": mg.autograd.functional,
+        "func": mg.func,
+        "linalg": mg.linalg,
+        "utils.data": mg.utils.data,
+        "testing": mg.testing,
+    }
     return {
         "minigrad": ("minigrad", public(mg)),
         "tensor": ("The methods of minigrad.Tensor", methods(mg.Tensor)),

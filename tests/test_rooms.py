@@ -19,7 +19,7 @@ ROOMS = {
     "utils": {"core", "ops", "nn", "optim", "torch"},
     "speed": {"core", "ops", "nn", "optim"},
     "train": {"core", "ops", "nn", "optim", "models", "speed"},
-    "look": {"core", "ops", "nn", "optim", "models"},
+    "look": {"core", "ops", "higher", "nn", "optim", "models"},
     "tools": set(),
     "models": set(),  # the door; the models themselves are checked below
 }
@@ -27,7 +27,10 @@ LEAVES = {  # for every room
     *(f"minigrad.torch.{name}" for name in ("arguments", "dtypes", "errors", "grad_mode", "halves", "hooks")),
     "minigrad.optim.rows",
 }
-FACADES = {"__init__.py", "__main__.py", "autograd/__init__.py", "nn/__init__.py", "nn/functional.py", "nn/parallel.py"}
+FACADES = {
+    "__init__.py", "__main__.py", "autograd/__init__.py", "autograd/functional.py", "func/__init__.py",
+    "nn/__init__.py", "nn/functional.py", "nn/parallel.py",
+}  # fmt: skip
 # Exceptions, file by file: what it may import besides.
 MORE = {
     **{f"core/{name}.py": {"torch"} for name in ("graph", "tensor", "module", "layers")},  # their longer names

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import ops
 from minigrad.core.graph import Node, Step, backward_steps, state
-from minigrad.core.op import Backward, Op, running
+from minigrad.core.op import Array, Backward, Op, running
 from minigrad.core.written import writes
-from minigrad.higher.traced import Lost, Traced, lost, plain
+from minigrad.higher.traced import Lost, Traced, lost, plain, run
 from minigrad.ops.elementwise import numbers
 from minigrad.torch.grad_mode import enable_grad
 from minigrad.torch.halves import in_single
+
+STEPPED = {  # ops whose slope changes in steps, and whether PyTorch gives its derivative as zeros, or as None
+    ops.abs: False, ops.fmod: True, ops.l1_loss: False, ops.norm: False, ops.relu: True, ops.remainder: True,
+}  # fmt: skip
 
 
 def nodes_behind(roots: Iterable[Any]) -> list[Node]:
@@ -121,7 +126,10 @@ def again(node: Node, inputs: list[Any], constants: dict[str, Any]) -> tuple[Any
 
     def backward(dz: Any) -> tuple[Any, ...]:
         with _inside(node, scope):
-            return tuple(dx if dx is None else _followed(dx, dz) for dx in traced_backward(dz))
+            grads = [dx if dx is None else _followed(dx, dz) for dx in traced_backward(dz)]
+            if node.op in STEPPED:
+                grads = [_beside(dx, x, STEPPED[node.op]) for dx, x in zip(grads, inputs, strict=True)]
+            return tuple(grads)
 
     return z, backward
 
@@ -150,6 +158,26 @@ def _followed(dx: Any, dz: Traced) -> Traced:
             lost("a gradient that is not computed from dz")
         dx = Traced(dz.tensor._made(np.asarray(dx)))
     return dx
+
+
+def _beside(dx: Any, x: Any, zeros: bool) -> Any:
+    """A gradient that is in no graph, in that of x: so that it can be asked for its derivative, which is 0."""
+    if dx is None or dx.tensor.requires_grad or not isinstance(x, Traced) or not x.tensor.requires_grad:
+        return dx
+    return run(steady, dx, x, zeros=zeros)
+
+
+def steady(y: Array, x: Array, *, zeros: bool) -> tuple[Array, Backward]:
+    """z = y, which x changes in steps
+    dy = dz
+    dx = 0
+    """
+    shape = x.shape
+
+    def backward(dz: Array) -> tuple[Array | None, ...]:
+        return dz, np.zeros_like(dz, shape=shape) if zeros else None
+
+    return np.copy(y), backward
 
 
 def _check_unwritten(node: Node, inputs: Sequence[Any], constants: dict[str, Any]) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 from minigrad.core.graph import backward_steps, no_grad
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
+from minigrad.higher.again import steps_to
 from minigrad.look.blame import elsewhere, first_wrong, record, worst_line
 from minigrad.look.diagnosis import diagnose, rounding
 from minigrad.look.differences import Comparison, Differences, magnitude, sizes, step_for, weighted
+from minigrad.torch.grad_mode import enable_grad
 
 MODULE_ELEMENTS = 100  # checked of each parameter or input of a module, unless the caller says otherwise
 
@@ -51,6 +53,63 @@ def gradcheck(
     if report.failed and raise_exception:
         raise GradcheckError(report.text)
     return not report.failed
+
+
+def gradgradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    upcast: bool = True,
+    seed: int = 0,
+    max_elements: int | None = None,
+) -> bool:
+    """The same check of the gradients themselves: compare their gradients, by ``create_graph``, with differences.
+
+    They are differentiated by the inputs, by a module's parameters, and by ``grad_outputs``, the gradients of the
+    outputs, which are drawn with ``seed`` unless given.
+    """
+    args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    with no_grad():
+        shapes = [out.shape for out in _floats(func(*args))]
+    rng = np.random.default_rng(seed)
+    given: Any = [Tensor(rng.normal(size=shape)) for shape in shapes] if grad_outputs is None else grad_outputs
+    seeds = [x.detach() for x in ([given] if isinstance(given, Tensor) else given)]
+    if len(seeds) != len(shapes):
+        raise ValueError(f"gradgradcheck: {len(seeds)} grad_outputs for {len(shapes)} outputs")
+    return gradcheck(
+        _Gradients(func, len(args)), [*args, *(x.requires_grad_() for x in seeds)], eps=eps, atol=atol, rtol=rtol,
+        raise_exception=raise_exception, upcast=upcast, seed=seed, max_elements=max_elements,
+    )  # fmt: skip
+
+
+class _Gradients:
+    """The function from inputs and gradients of outputs to gradients of inputs; of a module, with its parameters."""
+
+    def __init__(self, func: Any, count: int) -> None:
+        self.func, self.count = func, count
+        if hasattr(func, "named_parameters"):
+            self.named_parameters, self.parameters, self.buffers = func.named_parameters, func.parameters, func.buffers
+
+    def __call__(self, *args: Any) -> tuple[Tensor, ...]:
+        with enable_grad():
+            inputs, seeds = args[: self.count], args[self.count :]
+            outs = _floats(self.func(*inputs))
+            roots = [(out, dz.to(out.dtype)) for out, dz in zip(outs, seeds, strict=True) if out.requires_grad]
+            leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+            leaves += [x for x in (self.parameters() if hasattr(self, "parameters") else ()) if x.requires_grad]
+            found: dict[int, Any] = {}
+
+            def take(leaf: Any, dz: Any, shared: bool) -> None:
+                found[id(leaf)] = found[id(leaf)] + dz if id(leaf) in found else dz
+
+            for _ in steps_to(roots, leaves, take, retain_graph=True, create_graph=True):
+                pass
+        return tuple(found[id(x)].tensor for x in leaves if id(x) in found)
 
 
 @dataclass

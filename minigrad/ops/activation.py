@@ -190,7 +190,8 @@ def elu(x: Array, *, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0)
     below = np.minimum(x, 0) * inner
 
     def backward(dz):
-        return (dz * np.where(x <= 0, np.exp(below) * (scale * alpha * inner), scale).astype(dz.dtype, copy=False),)
+        slope = np.exp(np.where(x < 0, x, 0) * inner) * (scale * alpha * inner)
+        return (dz * np.where(x <= 0, slope, scale).astype(dz.dtype, copy=False),)
 
     return np.where(x > 0, x * scale, np.expm1(below) * (scale * alpha)), backward
 

@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -241,6 +241,7 @@ def replica(*leaves: Array, call: Call) -> tuple[Array, Callable[[Array], tuple[
     def backward(dz: Array) -> tuple[Array | None, ...]:
         return call.gradients()
 
+    backward.__dict__["again"] = not_here
     return np.zeros(()), backward
 
 
@@ -255,7 +256,16 @@ def replica_output(
         call.walk_back(index, dz)
         return (np.zeros(()),)
 
+    backward.__dict__["again"] = not_here
     return array, backward
+
+
+def not_here(*_: Any, **__: Any) -> NoReturn:
+    """What runs in their place for a derivative that is to be differentiated."""
+    raise RuntimeError(
+        "DataParallel: with create_graph=True the gradients need the graph of every share, and that of a share in "
+        "another process is there; call the module itself, model.module(x), where a gradient is to be differentiated"
+    )
 
 
 class Replica:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from minigrad.core.graph import no_grad
+from minigrad.core.graph import no_grad, state
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor, apply
+from minigrad.core.written import writes
 from minigrad.higher.again import steps_to
 from minigrad.higher.traced import Traced
 from minigrad.torch.methods.gradients import steps_into_grad
@@ -189,35 +193,60 @@ class Outputs:
             return self.values[0]._array.view()
         return np.concatenate([self.values[i]._array.reshape(-1) for i in self.learned] or [np.zeros(0, np.float32)])
 
-    def split(self, dz: Array) -> list[Tensor]:
+    def split(self, dz: Tensor) -> list[Tensor]:
         """One gradient for each tensor that was returned; zeros for those without."""
-        if self.single and self.learned:
-            return [Tensor(dz)]
-        parts, start = [], 0
-        for i, value in enumerate(self.values):
-            if i in self.learned:
-                part = dz[start : start + value.numel()].reshape(value.shape)
-                parts.append(Tensor(part.astype(value.dtype, copy=False)))
-                start += value.numel()
-            elif isinstance(value, Tensor):
-                parts.append(Tensor(np.zeros(value.shape, value.dtype)))
-        return parts
+        taken = self.pieces(dz)
+        zeros = (Tensor(np.zeros(v.shape, v.dtype)) if isinstance(v, Tensor) else None for v in self.values)
+        parts = [taken.get(i, zero) for i, zero in enumerate(zeros)]
+        return [part for part in parts if part is not None]
 
     def taken_from(self, joined: Tensor) -> Any:
         """What apply returns: the op's result, or its pieces in the graph and the rest as it is."""
+        taken = self.pieces(joined)
         if self.single:
-            return joined if self.learned else Tensor(self.values[0]._array)
-        found, start = list(self.values), 0
+            return taken.get(0, Tensor(self.values[0]._array))
+        return tuple(taken.get(i, value) for i, value in enumerate(self.values))
+
+    def pieces(self, joined: Tensor) -> dict[int, Tensor]:
+        """The op's result, or a tensor of its shape, as the outputs that have a gradient, by their places."""
+        if self.single:
+            return dict.fromkeys(self.learned, joined)
+        found, start = {}, 0
         for i in self.learned:
             value = self.values[i]
             found[i] = joined[start : start + value.numel()].reshape(value.shape).to(value.dtype)
             start += value.numel()
-        return tuple(found)
+        return found
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """The backward as it is: derivatives of derivatives are not offered anyway."""
-    return backward
+    """A backward of a Function outside the graph: whoever differentiates its gradients gets a RuntimeError."""
+
+    @functools.wraps(backward)
+    def once(ctx: Any, *dz: Any) -> Any:
+        with no_grad():
+            grads = backward(ctx, *dz)
+        given = [x for x in dz if isinstance(x, Tensor) and x.requires_grad]
+        if not state.grad_enabled or not given:
+            return grads
+        found = [
+            apply(differentiated_twice, *given, value=g._array) if isinstance(g, Tensor) else g
+            for g in (grads if isinstance(grads, tuple) else (grads,))
+        ]
+        return tuple(found) if isinstance(grads, tuple) else found[0]
+
+    return once
+
+
+def differentiated_twice(*dz: Array, value: Array) -> tuple[Array, Callable[..., Any]]:
+    """z = the gradient that a backward marked @once_differentiable gave
+    ddz = none: it cannot be differentiated
+    """
+
+    def backward(ddz: Array) -> Any:
+        raise RuntimeError("trying to differentiate twice a Function whose backward is marked @once_differentiable")
+
+    return value, backward
 
 
 def _op_of(function: type[Function]) -> Callable[..., Any]:
@@ -230,6 +259,7 @@ def _op_of(function: type[Function]) -> Callable[..., Any]:
         ctx = Context()
         ctx.needs_input_grad = needs_input_grad
         inputs = tuple(Tensor(a) if t else a for a, t in zip(args, tensors, strict=True))
+        begun = writes.latest
         with no_grad():
             if apart:
                 out = function.forward(*inputs)
@@ -238,14 +268,41 @@ def _op_of(function: type[Function]) -> Callable[..., Any]:
                 out = function.forward(ctx, *inputs)
         array = made.put(out, ctx.constants)
         saved = tuple(None if t is None else t._array for t in ctx.saved_tensors)
+        places = [_place(t, inputs, made.values) for t in ctx.saved_tensors]
+        held = [weakref.ref(x) if isinstance(x, Tensor) else None for x in inputs]
 
         def backward(dz: Array) -> tuple[Array | None, ...]:
             ctx.saved_tensors = tuple(None if array is None else Tensor(array) for array in saved)
             with no_grad():
-                grads = function.backward(ctx, *made.split(dz))
+                grads = function.backward(ctx, *made.split(Tensor(dz)))
             grads = grads if isinstance(grads, tuple) else (grads,)
             return tuple(np.array(g._array) if isinstance(g, Tensor) else None for g in grads)
 
+        def again(*traced: Any, **_: Any) -> tuple[Traced, Callable[..., Any]]:
+            """The backward in the graph: what forward saved of inputs and outputs is theirs; it does not run again."""
+            if writes.time(array) > begun:
+                raise RuntimeError(f"{function.__name__}: its result was changed in place after the forward pass")
+            z = Traced(Tensor(array))
+
+            def in_graph(dz: Traced) -> tuple[Traced | None, ...]:
+                sources: dict[Any, Tensor] = {
+                    ("input", i): x.tensor for i, x in enumerate(traced) if isinstance(x, Traced)
+                }
+                sources.update({("output", i): x for i, x in made.pieces(z.tensor).items()})
+                ctx.saved_tensors = tuple(
+                    sources[place] if place in sources else None if array is None else Tensor(array)
+                    for place, array in zip(places, saved, strict=True)
+                )
+                own = [(x and x(), sources.get(("input", i))) for i, x in enumerate(held)]
+                own += [(made.values[i], sources[kind, i]) for kind, i in sources if kind == "output"]
+                with _in_graph([(x, source) for x, source in own if x is not None and source is not None]):
+                    grads = function.backward(ctx, *made.split(dz.tensor))
+                grads = grads if isinstance(grads, tuple) else (grads,)
+                return tuple(Traced(g) if isinstance(g, Tensor) else None for g in grads)
+
+            return z, in_graph
+
+        backward.__dict__["again"] = again
         return array, backward
 
     op.__name__ = function.__name__
@@ -253,6 +310,25 @@ def _op_of(function: type[Function]) -> Callable[..., Any]:
     op.__dict__["__signature__"] = inspect.Signature(arguments)  # error texts name the operands as forward does
     op.__doc__ = function.__doc__ if function.__doc__ != Function.__doc__ else f"{function.__name__}, a user's own op"
     return op
+
+
+def _place(tensor: Tensor | None, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> tuple[str, int] | None:
+    """Which of a forward's inputs or outputs a saved tensor is; None for what it computed on the way."""
+    named = [("input", i, x) for i, x in enumerate(inputs)] + [("output", i, x) for i, x in enumerate(outputs)]
+    return next(((kind, i) for kind, i, x in named if x is tensor and tensor is not None), None)
+
+
+@contextmanager
+def _in_graph(pairs: list[tuple[Any, Tensor]]) -> Iterator[None]:
+    """Let a forward's own tensors, which it may have kept in ctx, have the places of those that they stand for."""
+    before = [x._node for x, _ in pairs]
+    try:
+        for x, source in pairs:
+            x._node = source.view_as(source)._node
+        yield
+    finally:
+        for (x, _), node in zip(pairs, before, strict=True):
+            x._node = node
 
 
 class _IsTensor(type):
