@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
+from minigrad.learn import command as learn
 from minigrad.look.commands import check, examples, graph, run, step
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "check": (check.main, "check the gradients of a function, op or module in a file"),
     "run": (run.main, "run a PyTorch script on this engine"),
     "examples": (examples.main, "list the examples, copy them"),
+    "learn": (learn.main, "the course: write it yourself, and be told what is wrong"),
     "info": (info, "versions and settings, for error reports"),
 }
 
