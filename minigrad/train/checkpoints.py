@@ -12,7 +12,8 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _FORMAT = "minigrad checkpoint"
 _VERSION = 1
 MARK = b'"minigrad checkpoint"'  # in the structure, which is the first entry and not compressed
 SAFETENSORS_MARK = b'"made_by":"minigrad"'
+CHECKSUM = "minigrad_crc32"  # in the __metadata__ of a .safetensors file
 KINDS = "biuf"  # of the numbers in arrays: bool, int, unsigned, float, of 8 bytes at most
 SAFETENSORS = {
     "BOOL": "?", "U8": "<u1", "I8": "<i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -89,8 +91,9 @@ def _save_safetensors(obj: Any, path: str | Path) -> None:
     if not isinstance(obj, Mapping) or not all(isinstance(v, Tensor | np.ndarray) for v in obj.values()):
         raise TypeError("a .safetensors file holds a dict of tensors: save(model.state_dict(), path), or use .npz")
     arrays = {name: np.asarray(v._array if isinstance(v, Tensor) else v, order="C") for name, v in obj.items()}
+    arrays = {name: array.astype(array.dtype.newbyteorder("<"), copy=False) for name, array in arrays.items()}
     names = {np.dtype(code).str.lstrip("<|="): name for name, code in SAFETENSORS.items() if name != "BF16"}
-    header: dict[str, Any] = {"__metadata__": {"made_by": "minigrad", "format": "pt"}}
+    header: dict[str, Any] = {}
     end = 0
     for name, array in arrays.items():
         code = array.dtype.newbyteorder("=").str.lstrip("<>|=")
@@ -98,12 +101,22 @@ def _save_safetensors(obj: Any, path: str | Path) -> None:
             raise TypeError(f"cannot save {name}: an array of {array.dtype}")
         header[name] = {"dtype": names[code], "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
         end += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
+    checksum = _checksum(header, arrays.values())
+    about = {"made_by": "minigrad", "format": "pt", CHECKSUM: checksum}
+    text = json.dumps({"__metadata__": about, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
     with atomic_write(path, SAFETENSORS_MARK) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for array in arrays.values():
-            file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            file.write(array.tobytes())
+
+
+def _checksum(header: Mapping[str, Any], parts: Iterable[Any]) -> str:
+    """CRC-32 of names, shapes, places and numbers: the format has none of its own."""
+    checksum = zlib.crc32(json.dumps(header, sort_keys=True).encode())
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return f"{checksum:08x}"
 
 
 def _pack(obj: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]], changed: list[str]) -> Any:
@@ -244,7 +257,7 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
         header = json.loads(data[8:start], object_pairs_hook=_once)
         if start > len(data):
             raise ValueError("it ends within its header")
-        header.pop("__metadata__", None)
+        about = header.pop("__metadata__", {})
         places = sorted((tuple(entry["data_offsets"]), name) for name, entry in header.items())
         end = 0
         for (first, last), name in places:
@@ -253,6 +266,8 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
             end = last
         if end != len(data) - start:
             raise ValueError(f"its tensors have {end} bytes, the file {len(data) - start} for them")
+        if CHECKSUM in about and about[CHECKSUM] != _checksum(header, [memoryview(data)[start:]]):
+            raise ValueError(f"it was changed since minigrad wrote it; a program that means to drops {CHECKSUM}")
         return {name: Tensor(_numbers(name, entry, data, start)) for name, entry in header.items()}
     except NotImplementedError as error:
         raise CheckpointError(f"{path}: {error}") from None

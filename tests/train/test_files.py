@@ -402,6 +402,38 @@ def test_a_damaged_safetensors_file(tmp_path):
             mg.load(path)
 
 
+def test_a_turned_bit_in_a_safetensors_file(tmp_path):
+    path = tmp_path / "x.safetensors"
+    saved = {"a": np.arange(3, dtype="f4"), "b": np.ones((2, 2), "i8"), "c": np.array(True), "d": np.zeros((0, 3))}
+    mg.save(saved, path)
+    whole = path.read_bytes()
+    refused = 0
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found = mg.load(path)
+        except CheckpointError:
+            refused += 1
+        else:  # a bit of the metadata, or of the spaces after the header: nothing that was saved
+            assert {name: (x.numpy().dtype, x.tolist()) for name, x in found.items()} == {
+                name: (x.dtype, x.tolist()) for name, x in saved.items()
+            }
+    assert refused > 4 * len(whole)
+
+
+def test_safetensors_that_another_program_changed(tmp_path):
+    path = tmp_path / "x.safetensors"
+    mg.save({"a": mg.arange(2.0)}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(np.float32(1).tobytes(), np.float32(2).tobytes()))
+    with pytest.raises(CheckpointError, match=r"was changed since minigrad wrote it; .* drops minigrad_crc32"):
+        mg.load(path)
+    path.write_bytes(path.read_bytes().replace(b"minigrad_crc32", b"an_older_crc32"))
+    assert mg.load(path)["a"].tolist() == [0, 2]
+
+
 def test_writing_takes_no_time_in_a_full_folder(tmp_path):
     for i in range(300):
         (tmp_path / f"{i}.txt").touch()
