@@ -155,7 +155,7 @@ def main() -> int:
     else:
         tokenizer = data.CharTokenizer.from_state_dict(checkpoint["tokenizer"])
     V, mask = tokenizer.vocab_size, tokenizer.special["[MASK]"]
-    train_ids, val_ids = data.split(tokenizer.encode(text), 0.1)
+    train_ids, val_ids = data.split(tokenizer.encode(text, tokenizer.smallest), 0.1)
     sizes = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "positions", "attention")
     config = BERTConfig(vocab_size=V, pad=tokenizer.special["[PAD]"], **{key: settings[key] for key in sizes})
     saved = {"config": vars(config), "tokenizer": tokenizer.state_dict(), "text": same_text(text, checkpoint)}

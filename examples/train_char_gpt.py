@@ -98,7 +98,7 @@ def train(world: parallel.World) -> int:
         tokenizer = CharTokenizer.from_text(text)
     else:
         tokenizer = CharTokenizer.from_state_dict(checkpoint["tokenizer"])
-    train_ids, val_ids = split(tokenizer.encode(text), 0.1)
+    train_ids, val_ids = split(tokenizer.encode(text, tokenizer.smallest), 0.1)
     config = GPTConfig(
         vocab_size=tokenizer.vocab_size,
         **{key: settings[key] for key in ("block_size", "n_layer", "n_head", "n_embd", "dropout")},

@@ -22,6 +22,7 @@ from minigrad.train.data import (
     eval_windows,
     guessing_baselines,
     load_text,
+    masking_baselines,
     split,
 )
 
@@ -80,6 +81,23 @@ def test_tokenizer():
         CharTokenizer.from_state_dict({**tokenizer.state_dict(), "characters": "abc"})
     with pytest.raises(DataError, match="at least one"):
         CharTokenizer("")
+
+
+def test_a_long_text_in_the_smallest_type(monkeypatch):
+    text = "".join(map(chr, range(32, 292))) * 2
+    tokenizer = CharTokenizer.from_text(text)
+    whole = tokenizer.encode(text)
+    monkeypatch.setattr("minigrad.train.data.tokenizer.PIECE", 100)
+    ids = tokenizer.encode(text, tokenizer.smallest)
+    assert ids.dtype == np.uint16 and ids.tolist() == whole.tolist()
+    with pytest.raises(DataError, match=r"characters: '\\t' at 250, 260; '\\n' at 251$"):
+        tokenizer.encode(text[:250] + "\t\n" + text[252:260] + "\t")
+    assert [CharTokenizer(text[:n]).smallest for n in (256, 257)] == [np.uint8, np.uint16]
+    expected, found = (RandomBatches(x, 4, 8, Generator().manual_seed(1)) for x in (whole, ids))
+    for a, b in ((next(expected), next(found)), (eval_windows(whole, 3, 8)[0], eval_windows(ids, 3, 8)[0])):
+        assert all(y.dtype == np.int64 and (x == y).all() for x, y in zip(a, b, strict=True))
+    for baselines in (guessing_baselines, masking_baselines):
+        assert baselines(ids, ids[::2], 260) == baselines(whole, whole[::2], 260)
 
 
 def test_batches():

@@ -65,7 +65,7 @@ def _decode(raw: bytes, name: str) -> str:
             f"{name} is not UTF-8 text: byte {error.object[error.start]:#04x} at offset {error.start}; save it as UTF-8"
         ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
+    if not text or text.isspace():
         raise DataError(f"{name} is empty: give a file with text in it")
     return text
 

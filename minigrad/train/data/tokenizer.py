@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from minigrad.train.data.errors import DataError
+
+PIECE = 1 << 20  # characters that are encoded at a time
 
 
 class CharTokenizer:
@@ -43,16 +46,28 @@ class CharTokenizer:
         vocabulary = "".join([self.characters, *(f"\0{token}" for token in self.special)])
         return hashlib.sha256(vocabulary.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def encode(self, text: str) -> npt.NDArray[np.int64]:
-        """Raises DataError with every unknown character and where it stands."""
-        codes = _codes(text)
-        ids = np.searchsorted(self._codes, codes)
-        unknown = self._codes[np.minimum(ids, len(self._codes) - 1)] != codes
-        if unknown.any():
-            raise DataError(self._unknown(text, np.flatnonzero(unknown)))
-        return ids.astype(np.int64)
+    def encode(self, text: str, dtype: Any = np.int64) -> npt.NDArray[Any]:
+        """The ids of a text. Raises DataError with the unknown characters and where they stand.
 
-    def _unknown(self, text: str, positions: npt.NDArray[np.int64]) -> str:
+        ``dtype=tokenizer.smallest`` keeps a long text small: one byte a character where the vocabulary has at most 256.
+        """
+        ids = np.empty(len(text), dtype)
+        starts = range(0, len(text), PIECE)
+        for start in tqdm(starts, "characters to ids", unit="M", leave=False, disable=len(starts) < 8 or None):
+            codes = _codes(text[start : start + PIECE])
+            found = np.searchsorted(self._codes, codes)
+            unknown = self._codes[np.minimum(found, len(self._codes) - 1)] != codes
+            if unknown.any():
+                raise DataError(self._unknown(text, start + np.flatnonzero(unknown)))
+            ids[start : start + PIECE] = found
+        return ids
+
+    @property
+    def smallest(self) -> np.dtype[Any]:
+        """The smallest type of numbers that holds every id."""
+        return np.min_scalar_type(self.vocab_size - 1)
+
+    def _unknown(self, text: str, positions: npt.NDArray[np.intp]) -> str:
         places: dict[str, list[int]] = {}
         for i in positions:
             places.setdefault(text[i], []).append(int(i))
