@@ -91,8 +91,18 @@ def on_ranks_train(world: parallel.World, out: Path) -> None:
 
 
 def on_ranks_trouble(world: parallel.World, out: Path) -> None:
-    """On the last rank alone: Ctrl-C, a loss that is not finite, an error in a step."""
+    """On the last rank alone: another run than the others', Ctrl-C, a loss that is not finite, an error in a step."""
     last = world.rank == world.size - 1
+    with pytest.raises(RuntimeError, match=f"steps are 3 in rank 0 and 4 in rank {world.size - 1}"):
+        trainer(world).fit(3 + last, quiet=True)
+    frozen = trainer(world)
+    frozen.model.head.weight.requires_grad_(not last)
+    with pytest.raises(
+        RuntimeError, match=r"frozen weights are \[\] in rank 0 and \['token_embedding.weight'\] in rank"
+    ):
+        frozen.fit(3, quiet=True)
+    with pytest.raises(RuntimeError, match=r"shapes of weights are \[\(1, 2\), .* in rank 0 and \[\(1, 3\)"):
+        world.check_alike(nn.Linear(2 + last, 1), {})
     calls = 0
 
     def interrupted(model, x, y):
