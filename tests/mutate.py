@@ -35,7 +35,7 @@ TESTS = {  # the quick ones that ought to notice
     "minigrad/core/graph.py": "tests/test_walk.py tests/core tests/torch/test_autograd.py",
     "minigrad/core/written.py": "tests/core tests/test_walk.py",
     "minigrad/core/tensor.py": "tests/core/test_tensor.py tests/core/test_engine.py tests/torch/test_views.py "
-    "tests/torch/test_autograd.py tests/nn/test_nn.py",
+    "tests/torch/test_autograd.py tests/torch/test_right_numbers.py tests/nn/test_nn.py",
     "minigrad/core/module.py": "tests/core/test_module.py tests/nn/test_nn.py tests/nn/test_transformer.py "
     "tests/look/test_trace.py",
     "minigrad/look/pages/heads.py": "tests/look/test_heads.py",

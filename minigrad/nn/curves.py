@@ -59,6 +59,8 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x, no less than min_val and no more than max_val; no gradient at the two themselves."""
+    if not input.is_floating_point():
+        return input.clamp(int(min_val), int(max_val))
     outside = (input <= min_val) | (input >= max_val)
     return where(outside, input.detach().clamp(min_val, max_val), input)
 

@@ -67,6 +67,15 @@ def test_a_mean_in_another_dtype():
 def test_an_index_of_tensors_is_read_as_pytorch_reads_it():
     x = mg.arange(6.0).reshape(3, 2)
     assert x[mg.tensor([2, 0])].tolist() == [[4, 5], [0, 1]] and x[[2, 0]].tolist() == [[4, 5], [0, 1]]
+    assert mg.zeros(2, 3, 4)[0, :, [0, 1]].shape == (3, 2)  # where NumPy puts the picked axis in front
+
+
+def test_what_is_no_view_may_be_written_though_its_array_is_part_of_another():
+    x = mg.arange(6.0).reshape(2, 3)
+    y = x.amax(0)
+    assert y._array.base is not None
+    y.add_(10)
+    assert y.tolist() == [13, 14, 15] and x.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_halves_are_computed_in_single_whatever_runs_for_the_op():

@@ -67,6 +67,31 @@ def norms() -> dict[str, str]:
     return made
 
 
+def kinds() -> dict[str, str]:
+    """A NaN among numbers that are put in order; integers and truth values in functions of floats; nothing at all."""
+    bad = "t([3., float('nan'), 1.])"
+    made = {f"NaN {code}": f"x = {bad}; out = {code}" for code in (
+        "x.median()", "x.median(0)", "x.quantile(0.5)", "T.stack([x, T.ones(3)]).quantile(t([0., 1.]), dim=1, keepdim=True)",
+        "x.cummax(0)", "x.cummin(0)", "x.max(0)", "x.amin()", "x.sort().values", "x.nanmean()",
+    )}  # fmt: skip
+    for dtype in ("uint8", "int16", "int64", "bool"):
+        for code in (
+            "x.logit()", "T.atan2(x, T.ones(3, dtype=T.float16))", "T.atan2(x, t(1., dtype=T.float64))", "T.atan2(x, x)",
+            "x.all()", "x.any(0)", "x.diff()", "x.sinh()", "x.float().std()", "2 ** x[1]", "2 ** x", "2.5 ** x",
+        ):  # fmt: skip
+            made[f"{dtype} {code}"] = f"x = t([0, 1, 1], dtype=T.{dtype}); out = {code}"
+    for dtype in ("uint8", "int16", "int64"):
+        made[f"{dtype} relu6"] = f"out = F.relu6(t([0, 5, 9], dtype=T.{dtype}))"
+        made[f"{dtype} nothing"] = (
+            f"x = T.zeros(0, 3, dtype=T.{dtype}); y = t([0, 1, 2], dtype=T.{dtype}); out = x // y, x % y"
+        )
+    made["hardtanh of integers"] = "out = F.hardtanh(t([-5, 0, 9]))"
+    made["chunk of nothing"] = "out = T.zeros(0, 2).chunk(3)"
+    made["diff of nothing"] = "out = T.zeros(0, 2).diff(dim=0), T.zeros(2, 3).diff(5)"
+    made["median of nothing"] = "out = T.zeros(0, 2).median()"
+    return made
+
+
 def halves() -> dict[str, str]:
     """Half precision, whose squares pass its largest number soon."""
     rows = "x = t([[-400., 300., 500., 100.], [3., 4., 5., 6.]], dtype=T.float16, requires_grad=True); "
@@ -256,7 +281,7 @@ def schedules() -> dict[str, str]:
     return made
 
 
-PROGRAMS = {**choices(), **norms(), **halves(), **digits(), **integers(), **losses(), **schedules()}
+PROGRAMS = {**choices(), **norms(), **kinds(), **halves(), **digits(), **integers(), **losses(), **schedules()}
 
 
 def answer(code: str, name: str) -> Any:

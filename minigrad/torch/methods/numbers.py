@@ -91,7 +91,7 @@ class Numbers(Base):
         return self._binary(ops.pow, self, other)
 
     def __rpow__(self: Any, other: Any) -> Tensor:
-        return self._binary(ops.pow, self._like(other), self)
+        return self._binary(ops.pow, self._as(other, result_type(self, other)), self)
 
     @public(in_place=True)
     def pow(self: Any, exponent: Any) -> Tensor:
@@ -425,8 +425,8 @@ class Numbers(Base):
     @public(in_place=True)
     def logit(self: Any, eps: float | None = None) -> Tensor:
         """log(x / (1 - x)); with ``eps``, x is first brought into eps..1 - eps."""
-        x = self if eps is None else self.clamp(eps, 1 - eps)
-        return (x / (1 - x)).log()
+        x = self._floating() if eps is None else self._floating().clamp(eps, 1 - eps)
+        return x.log() - (-x).log1p()
 
     @public(in_place=True)
     def lerp(self: Any, end: Any, weight: Any) -> Tensor:
@@ -532,7 +532,7 @@ class Numbers(Base):
 
 def check_divisor(x: Any, y: Any) -> None:
     """Raise ZeroDivisionError for a zero among divisors of integers, whose quotient no integer stands for."""
-    if result_type(x, y).kind != "f" and not np.all(plain(y)):
+    if result_type(x, y).kind != "f" and not np.all(plain(y)) and np.broadcast(plain(x), plain(y)).size:
         raise ZeroDivisionError("division of integers by 0: use .float() for infinity")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minigrad import ops
-from minigrad.torch.methods.base import Base, public
+from minigrad.torch.methods.base import Base, is_tensor, public
 
 if TYPE_CHECKING:
     from minigrad.core.tensor import Tensor
@@ -63,7 +63,8 @@ class Products(Base):
     @public(also="arctan2")
     def atan2(self: Any, other: Any) -> Tensor:
         """The angle of the points (other, self), from -pi to pi."""
-        return self._binary(ops.atan2, self._floating(), other)
+        whole = not (is_tensor(other) and other.is_floating_point())
+        return self._binary(ops.atan2, self._floating() if whole else self, other)
 
     @public(in_place=True, also="arcsinh")
     def asinh(self: Any) -> Tensor:

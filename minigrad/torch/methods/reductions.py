@@ -53,13 +53,17 @@ class Reductions(Base):
 
     @public
     def any(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """Whether any element is other than 0, along ``dim`` or of all: bools."""
-        return self._made(np.any(self._array, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
+        """Whether any element is other than 0, along ``dim`` or of all: bools (of uint8: uint8)."""
+        return self._truth(np.any, dim, keepdim)
 
     @public
     def all(self: Any, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """Whether all elements are other than 0, along ``dim`` or of all: bools."""
-        return self._made(np.all(self._array, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim))
+        """Whether all elements are other than 0, along ``dim`` or of all: bools (of uint8: uint8)."""
+        return self._truth(np.all, dim, keepdim)
+
+    def _truth(self: Any, find: Callable[..., Any], dim: Dim, keepdim: bool) -> Tensor:
+        found = find(self._array, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=keepdim)
+        return self._made(found.astype(np.uint8) if self._array.dtype == np.uint8 else found)
 
     @public
     @also_of_a_number
@@ -155,11 +159,20 @@ class Reductions(Base):
     @public
     @also_of_a_number
     def median(self: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The middle element (the lower of two), of all, or along dim with its index."""
+        """The middle element (the lower of two; NaN if there is one), of all, or along dim with its index."""
         if dim is None:
+            if self.numel() == 0 and self.is_floating_point():
+                return self._made(np.array(np.nan, self.dtype))
             return self.reshape(-1).median(0).values
-        middle = (self.shape[dim] - 1) // 2
-        return self._extreme(_kth(middle), dim, keepdim)
+        if self.shape[dim] == 0:
+            raise OpValueError(f"median: there is no middle of {tuple(self.shape)} along dim {dim}")
+        middle = _kth((self.shape[dim] - 1) // 2)
+
+        def find(x: Array, axis: int, keepdims: bool) -> Any:
+            bad = np.isnan(x)
+            return np.where(bad.any(axis, keepdims=True), bad.argmax(axis, keepdims=True), middle(x, axis, keepdims))
+
+        return self._extreme(find, dim, keepdim)
 
     @public
     def kthvalue(self: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
@@ -233,7 +246,7 @@ class Reductions(Base):
     def quantile(
         self: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
     ) -> Tensor:
-        """The value below which a share q of the elements lies.
+        """The value below which a share q of the elements lies; NaN where there is one among them.
 
         Between two of them: "linear", or "lower", "higher", "nearest", "midpoint".
         """
@@ -247,6 +260,8 @@ class Reductions(Base):
         below = ordered[..., self._made(low)]
         above = ordered[..., self._made(np.minimum(low + 1, x.shape[-1] - 1))]
         found = below + (above - below) * share  # (..., *q.shape)
+        bad = self._made(np.isnan(x._array).any(-1))  # a NaN sorts last, and would not be met
+        found = found.masked_fill(bad.reshape(bad.shape + (1,) * place.ndim), np.nan)
         if keepdim:
             found = found.reshape((1,) * self.ndim + found.shape) if dim is None else found.unsqueeze(dim)
         return found if place.ndim == 0 else found.movedim(-1, 0)
@@ -278,7 +293,8 @@ class Reductions(Base):
         best = extreme.accumulate(self._array, axis=dim)
         line = [1] * self.ndim
         line[dim] = -1
-        places = np.where(self._array == best, np.arange(self.shape[dim]).reshape(line), 0)
+        hits = (self._array == best) | (self._array != self._array)  # a NaN stays
+        places = np.where(hits, np.arange(self.shape[dim]).reshape(line), 0)
         indices = self._made(np.maximum.accumulate(places, axis=dim))
         return ValuesIndices(self.gather(dim, indices), indices)
 

@@ -112,7 +112,9 @@ class Shapes(Base):
         """At most that many pieces of equal size along dim (the last may be smaller)."""
         if chunks < 1:
             raise OpValueError(f"chunks must be at least 1, got {chunks}")
-        return self.split(max(1, -(-self.shape[dim] // chunks)), dim)
+        if self.shape[dim] == 0:
+            return tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
+        return self.split(-(-self.shape[dim] // chunks), dim)
 
     @public
     def narrow(self: Any, dim: int, start: int, length: int) -> Tensor:
@@ -283,11 +285,15 @@ class Shapes(Base):
 
     @public
     def diff(self: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
-        """Each element less the one before it, n times; what is prepended and appended counts as elements."""
+        """Each element less the one before it, n times; what is prepended and appended counts as elements.
+
+        Of bools: whether they differ.
+        """
         parts = [part for part in (prepend, self, append) if part is not None]
         x = self._joined(parts, dim) if len(parts) > 1 else self
-        for _ in range(n):
-            x = x.narrow(dim, 1, x.shape[dim] - 1) - x.narrow(dim, 0, x.shape[dim] - 1)
+        for _ in range(min(n, x.shape[dim])):
+            after, before = x.narrow(dim, 1, x.shape[dim] - 1), x.narrow(dim, 0, x.shape[dim] - 1)
+            x = after != before if x._array.dtype == np.bool_ else after - before
         return x
 
     def unfold(self: Any, dimension: int, size: int, step: int) -> Tensor:
