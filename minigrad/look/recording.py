@@ -285,6 +285,7 @@ class Recorder:
         self.calls: dict[int, tuple[Op, list[Any], dict[str, Any]]] = {}  # by op id, if live: op, inputs, constants
         self.upstream: dict[int, Array] = {}  # of the current pass, by op id, if live: dz
         self.arrived: dict[int, list[Arrival | None]] = {}  # of the current pass, by op id, if live: by input
+        self._here = weakref.ref(self.trace)
         self._made: weakref.WeakKeyDictionary[Node, int] = weakref.WeakKeyDictionary()  # node -> op id
         self._leaves: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id(tensor) -> itself, tensor id
         self._leaf_tensors: dict[int, weakref.ref[Tensor]] = {}  # tensor id -> itself
@@ -318,6 +319,7 @@ class Recorder:
         if state.scope and state.scope not in self.trace.modules:
             self.trace.modules.update(_types())
         self._made[node] = number
+        _recorded[node] = self._here, tensor
         if self.live:
             self.arrays[tensor] = out._array
             self.calls[number] = op, [x._array if isinstance(x, Tensor) else x for x in inputs], constants
@@ -423,6 +425,16 @@ class Recorder:
         record = StepRecord(made, self.summary(step.dz), grads)
         self.trace.passes[-1].steps.append(record)
         return record
+
+
+_recorded: weakref.WeakKeyDictionary[Node, tuple[weakref.ref[Trace], int]] = weakref.WeakKeyDictionary()
+
+
+def recorded(node: Node) -> tuple[Trace, int] | None:
+    """The trace in which a node's op was recorded, if someone still has it, and the number of the tensor it made."""
+    reference, tensor = _recorded.get(node, (None, 0))
+    found = reference() if reference is not None else None
+    return None if found is None else (found, tensor)
 
 
 def summarize(array: Array, limit: int = 256) -> Summary:

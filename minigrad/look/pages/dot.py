@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
+from minigrad.look.pages.folds import real
 from minigrad.look.pages.picture import Arrow, Box, Cluster, Picture
 from minigrad.tools.extras import need
 
@@ -42,6 +43,7 @@ ARROWS = {
     "parameter": {"color": "#b47b12", "arrowsize": "0.5"},
     "saved": {"color": "#8553bd", "style": "dotted", "arrowhead": "none"},
     "hidden": {"style": "invis"},
+    "again": {"color": "#0b62c4", "style": "dashed", "constraint": "false"},
     "tied": {"color": "#b47b12", "style": "dashed", "arrowsize": "0.5", "constraint": "false"},
 }
 HASTE = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.2"}  # a large picture is laid out with less care
@@ -58,6 +60,8 @@ text { fill: #1b1f27; font-family: Arial, Helvetica, "Liberation Sans", sans-ser
   .edge text { fill: #9aa4b2 }
   .edge path { stroke: #8b95a5 }
   .edge polygon { stroke: #8b95a5; fill: #8b95a5 }
+  .again path { stroke: #6cb0ff }
+  .again polygon { stroke: #6cb0ff; fill: #6cb0ff }
   .cluster > path, .cluster > polygon { fill: #1b2028; stroke: #3d4653 }
   .op:not(.hot) > path, .op:not(.hot) > ellipse { fill: #2a313c; stroke: #6d7889 }
   .module:not(.hot) > path, .module:not(.hot) > polygon { fill: #1d3557; stroke: #6ca4e8 }
@@ -113,7 +117,7 @@ def to_dot(picture: Picture, **attributes: str) -> str:
                 inner.attr(
                     label=lines([cluster.title]),
                     id=numbers[cluster.path],
-                    tooltip=lines([cluster.path]),
+                    tooltip=lines([real(cluster.path)]),
                     style="rounded,filled",
                     fillcolor="#f6f7f9",
                     color="#c3c9d4",
@@ -139,6 +143,9 @@ def to_dot(picture: Picture, **attributes: str) -> str:
             if leaving[arrow.tail] == arriving[arrow.head] == 1:
                 look["labelfloat"] = "true"  # else the arrow bends around its label, as it must beside others
             known.append(arrow.label)  # arrows that part from one box carry the same: said once
+        if arrow.kind == "again":
+            look["class"] = "again"
+            look["label"] = lines([" next t"])
         if arrow.kind == "tied":
             look["label"] = lines([f" the same {arrow.label}"])
         if arrow.head.startswith("j"):
@@ -220,7 +227,8 @@ def to_svg(picture: Picture) -> str:
     root = ElementTree.fromstring(layout(to_dot(picture), "svg"))
     svg = "{http://www.w3.org/2000/svg}"
     about = {box.id: "\n".join(map(printable, box.tooltip)) for box in picture.boxes}
-    about.update({f"c{i}": printable(cluster.path) for i, cluster in enumerate(picture.clusters)})
+    for i, cluster in enumerate(picture.clusters):
+        about[f"c{i}"] = "\n".join(map(printable, [real(cluster.path), *cluster.tooltip]))
     for group in root.iter(f"{svg}g"):
         title = group.find(f"{svg}title")
         if title is not None:

@@ -70,10 +70,11 @@ class Graph:
     def _level(self, level: str) -> Picture:
         if level == "scalar":
             return draw_scalars(self.record, self.limit or SCALARS)
-        modules = Modules(self.record, self.fold and level == "module")
+        small = len(self.record.ops) <= SMALL
+        modules = Modules(self.record, self.fold and level == "module", self.fold and (level == "module" or not small))
         limit = self.limit or LIMIT
         if level == "op":
-            return draw(self.record, modules, modules.shown, limit, small=len(self.record.ops) <= SMALL)
+            return draw(self.record, modules, modules.shown, limit, small=small)
         inner = modules.shown - modules.leaves
         opened = {p for p in inner if self.depth is None or len(modules.chain(p)) <= self.depth}
         return draw(self.record, modules, opened, limit, plumbing=False)

@@ -7,14 +7,16 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from minigrad import ops
 from minigrad.core.graph import Node
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
-from minigrad.core.written import saved_arrays
+from minigrad.core.written import saved, saved_arrays
 from minigrad.look.behind import nodes_behind
-from minigrad.look.pages.picture import Record
-from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace, summarize
+from minigrad.look.pages.picture import UNKNOWN, Record
+from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace, recorded, summarize
 from minigrad.look.texts import operand_names
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Op
@@ -23,7 +25,8 @@ from minigrad.ops import Op
 def record_of(root: Tensor, model: Module | None, variables: dict[str, Any]) -> Record:
     """Walk a live graph, without recursion; parameters get their names from a model, other leaves from variables.
 
-    Raises ValueError for a tensor that no recorded op made, or whose graph backward has released.
+    Of a graph that backward has released, a trace that it was recorded in tells as much. Raises ValueError for a tensor
+    that no recorded op made, and for a released graph that was not recorded.
     """
     node = root.grad_fn
     if node is None:
@@ -32,6 +35,9 @@ def record_of(root: Tensor, model: Module | None, variables: dict[str, Any]) -> 
             "or it was computed under no_grad() or detached"
         )
     if node.backward is None:
+        found = recorded(node)
+        if found is not None:
+            return Record.of(*found)
         raise ValueError(
             "backward() has released this graph: draw it before, pass retain_graph=True to backward(), or record the "
             "run with minigrad.trace"
@@ -51,7 +57,9 @@ class _Walk:
         self.trace = Trace()
         self.gradients: dict[int, Summary] = {}
         self.numbers: dict[int, int] = {}  # id() of a node or leaf, which the graph keeps alive -> tensor id
-        self.names = {id(value): name for name, value in variables.items() if isinstance(value, Tensor)}
+        named = {name: value for name, value in variables.items() if isinstance(value, Tensor)}
+        self.names = {id(value): name for name, value in named.items()}
+        self.arrays = {id(value._array): name for name, value in named.items()}
         if model is not None:
             self.trace.modules = {
                 path: type(module).__name__
@@ -63,12 +71,15 @@ class _Walk:
     def op(self, node: Node) -> None:
         inputs: list[dict[str, Any]] = []
         for parent, operand in zip(node.parents, operand_names(node.op, len(node.parents)), strict=True):
-            if parent is not None and id(parent) not in self.numbers:
+            if parent is None:
+                inputs.append(self._constant(node, operand))
+                continue
+            if id(parent) not in self.numbers:
                 self._leaf(parent, node.scope, operand)
-            inputs.append({"number": None} if parent is None else {"tensor": self.numbers[id(parent)]})
-        saved = {name: _shape(array) for name, array in saved_arrays(node.backward).items()}
+            inputs.append({"tensor": self.numbers[id(parent)]})
+        kept = {name: _shape(array) for name, array in saved_arrays(node.backward).items()}
         keywords = _keywords(node.op)
-        constants = {name: {"array": asdict(summary)} for name, summary in saved.items() if name in keywords}
+        constants = {name: {"array": asdict(summary)} for name, summary in kept.items() if name in keywords}
         number, tensor = len(self.trace.ops), len(self.trace.tensors)
         if node.scope and not _is_type(node.scope):
             self.trace.modules.setdefault(node.scope, "")
@@ -78,9 +89,26 @@ class _Walk:
         self.trace.tensors.append(TensorRecord(tensor, "result", None, _shape(node), number))
         self.trace.ops.append(
             OpRecord(
-                number, node.op.__name__, formulas, node.scope, kind, None, inputs, constants, tensor, saved
+                number, node.op.__name__, formulas, node.scope, kind, None, inputs, constants, tensor, kept
             )
         )  # fmt: skip
+
+    def _constant(self, node: Node, operand: str) -> dict[str, Any]:
+        """An operand that wants no gradient: the node does not know it, but its backward may have kept it."""
+        value = saved(node.backward).get(operand)
+        if isinstance(value, int | float | np.number):
+            return {"number": value if isinstance(value, int | float) else value.item()}
+        if value is None and operand in _optional(node.op):
+            return {"number": None}
+        tensor = len(self.trace.tensors)
+        if not isinstance(value, np.ndarray):
+            self.trace.tensors.append(TensorRecord(tensor, "constant", None, Summary([], UNKNOWN)))
+            return {"tensor": tensor}
+        if id(value) not in self.numbers:
+            self.numbers[id(value)] = tensor
+            summary = summarize(value) if value.size <= 256 else _shape(value)
+            self.trace.tensors.append(TensorRecord(tensor, "constant", self.arrays.get(id(value)), summary))
+        return {"tensor": self.numbers[id(value)]}
 
     def _leaf(self, x: Tensor, scope: str, operand: str) -> None:
         tensor = self.numbers[id(x)] = len(self.trace.tensors)
@@ -96,6 +124,12 @@ class _Walk:
 
 def _shape(thing: Array | Node | Tensor) -> Summary:
     return Summary(list(thing.shape), str(thing.dtype))
+
+
+@lru_cache(maxsize=256)
+def _optional(op: Op) -> set[str]:
+    """What an op may be called without."""
+    return {name for name, p in inspect.signature(op).parameters.items() if p.default is None}
 
 
 @lru_cache(maxsize=256)

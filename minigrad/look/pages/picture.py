@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from minigrad.core.op import OPS, Facts, facts
+from minigrad.look.pages.folds import TURN, real, rows, with_loops
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace
 
+UNKNOWN = "a constant that backward does not need, so the graph has not kept it"  # as its dtype
+BARS = 24  # of the gradients of a row of modules
 SMALL = 40  # a graph of so many ops shows values, gradients and saved arrays
 
 
@@ -47,7 +49,7 @@ class Box:
 
 @dataclass
 class Arrow:
-    """From one box to another. ``kind``: flow, parameter, saved or tied."""
+    """From one box to another. ``kind``: flow, parameter, saved, tied, or again: from a turn of a loop to the next."""
 
     tail: str
     head: str
@@ -62,6 +64,7 @@ class Cluster:
     path: str
     parent: str
     title: str
+    tooltip: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -119,6 +122,21 @@ class Record:
         return max((n for n in norms if n), default=None)
 
 
+def slope(norms: list[float]) -> str:
+    """Norms of gradients as a row of bars, by their logarithms, with the first and the last: do they grow or vanish?"""
+    if len(norms) < 2:
+        return ""
+    shown = [norms[round(i * (len(norms) - 1) / (min(len(norms), BARS) - 1))] for i in range(min(len(norms), BARS))]
+    span = max(math.log(max(shown) / min(shown)), math.log(10))
+    bars = "".join("▁▂▃▄▅▆▇█"[round(7 + 7 * math.log(norm / max(shown)) / span)] for norm in shown)
+    return f"gradient {bars} {short(norms[0], 2)} … {short(norms[-1], 2)}"
+
+
+def primes(number: int) -> str:
+    """What tells the second, third, fourth of one name apart: ′, ″, ‴, (5), ..."""
+    return "′″‴"[number - 1 : number] if number < 4 else f" ({number + 1})"  # noqa: RUF001
+
+
 def size(shape: Iterable[int]) -> str:
     """A shape as it stands on an arrow: 12×64×128; nothing for a single number."""
     return "×".join(str(n) for n in shape)  # noqa: RUF001
@@ -153,6 +171,8 @@ def describe_tensor(record: Record, tensor: int) -> list[str]:
     value = record.trace.tensors[tensor].value
     lines = [f"{record.trace.label(tensor)}: {size(value.shape) or 'a number'}, {value.dtype}"]
     constant = record.trace.tensors[tensor].kind == "constant"
+    if value.dtype == UNKNOWN:
+        return [f"{record.trace.label(tensor)}: {UNKNOWN}"]
     for name, summary in (("value", value), ("gradient", record.gradients.get(tensor))):
         if summary is None and constant:
             continue
@@ -185,53 +205,54 @@ class Modules:
     A module that merely holds others (a list, a wrapper around one) is passed over: its content stands for it.
     """
 
-    def __init__(self, record: Record, fold: bool) -> None:
+    def __init__(self, record: Record, fold: bool, loops: bool | None = None) -> None:
         self.types = dict(record.trace.modules)
+        self.paths = {op.id: record.module(op) for op in record.ops}
+        if fold if loops is None else loops:
+            self.paths = with_loops(record, self.paths)
         self.inside: dict[str, list[OpRecord]] = {}  # path -> the ops of it and of all below it
         own: set[str] = set()
         children: dict[str, dict[str, None]] = {}
+        self.visits: dict[tuple[int, str], int] = {}  # op id, path -> how often the run had left the path before
+        before: set[str] = set()
         for op in record.ops:
-            path = record.module(op)
+            path = self.paths[op.id]
+            around = prefixes(path)
             own.add(path)
-            for prefix in prefixes(path):
-                self.inside.setdefault(prefix, []).append(op)
-            for parent, child in zip(["", *prefixes(path)], prefixes(path), strict=False):
+            for prefix in around:
+                earlier = self.inside.setdefault(prefix, [])
+                last = self.visits[earlier[-1].id, prefix] if earlier else 0
+                self.visits[op.id, prefix] = last + (bool(earlier) and prefix not in before)
+                earlier.append(op)
+            for parent, child in zip(["", *around], around, strict=False):
                 children.setdefault(parent, {})[child] = None
-        self.shown: set[str] = set()
+            before = set(around)
+        self.group: dict[str, list[str]] = {}  # path -> the paths of all that are alike, itself too
+        self.gives: dict[str, int] = {}  # path of one of these -> the tensor that it gives to the next
+        self.first: dict[int, int] = {}  # op id -> that of the first alike
+        for parent in ["", *self.inside]:
+            turns = parent.rpartition(".")[2].startswith(TURN)
+            if fold or turns:
+                numbered = [c for c in children.get(parent, ()) if c.rpartition(".")[2].isdigit()]
+                for row in rows(record, [self.inside[path] for path in numbered]):
+                    self._fold([numbered[k] for k in row.members], row.carries)
+        self.shown: set[str] = set(self.group)
         for path in self.inside:
             below = [c.rpartition(".")[2] for c in children.get(path, ())]
-            listing = path not in self.types and all(name.isdigit() for name in below)
-            if path in own or not below or (len(below) > 1 and not listing):
+            listing = real(path) not in self.types and all(name.isdigit() for name in below)
+            wraps = len(below) < 2 or listing or path.rpartition(".")[2].startswith(TURN)
+            if path in own or not below or not wraps:
                 self.shown.add(path)
         self.leaves = {path for path in self.shown if not children.get(path)}
-        self.group: dict[str, list[str]] = {}  # path -> the paths of all that are alike, itself too
-        self.first: dict[int, int] = {}  # op id -> that of the first alike
-        if fold:
-            for parent in ["", *self.inside]:
-                self._fold(record, [c for c in children.get(parent, ()) if c.rpartition(".")[2].isdigit()])
 
-    def _fold(self, record: Record, paths: list[str]) -> None:
-        """Find rows of neighbours of one structure. Parents come before children, so an outer fold wins."""
-        for _, neighbours in groupby(paths, lambda path: self._signature(record, path)):
-            row = list(neighbours)
-            for path in row if len(row) > 1 else []:
-                self.group[path] = row
-                for op, first in zip(self.inside[path], self.inside[row[0]], strict=True):
-                    if path != row[0]:
-                        self.first.setdefault(op.id, first.id)
-
-    def _signature(self, record: Record, path: str) -> Any:
-        place = {op.output: i for i, op in enumerate(self.inside[path])}
-
-        def sign(given: dict[str, Any]) -> Any:
-            if "tensor" not in given:
-                return str(given["number"])
-            tensor = record.trace.tensors[given["tensor"]]
-            return place.get(tensor.id, "outside"), tensor.kind == "parameter", tuple(tensor.value.shape)
-
-        return tuple(
-            (record.module(op)[len(path) :], op.op, *(sign(given) for given in op.inputs)) for op in self.inside[path]
-        )
+    def _fold(self, row: list[str], carries: int) -> None:
+        """Let the first of a row stand for all of it. Parents come before children, so an outer fold wins."""
+        for path in row:
+            self.group[path] = row
+            self.gives[path] = self.inside[path][carries].output
+            for op, first in zip(self.inside[path], self.inside[row[0]], strict=True):
+                if path != row[0]:
+                    self.first.setdefault(op.id, first.id)
 
     def chain(self, path: str) -> list[str]:
         """The modules that are shown around a path, outermost first, itself last."""
@@ -251,21 +272,27 @@ class Modules:
                 return self.alike(first + path[len(prefix) :])
         return path
 
-    def apart(self, a: str, b: str) -> bool:
-        """Whether two paths lead through different members of one fold."""
+    def apart(self, a: str, b: str) -> str:
+        """Where two paths lead through different members of one fold: "turn" of a loop, or "block"; else nothing."""
         for p, q in zip(prefixes(a), prefixes(b), strict=False):
             if p != q:
-                return p in self.group and q in self.group[p]
-        return False
+                return "" if q not in self.group.get(p, ()) else "turn" if is_turn(p) else "block"
+        return ""
 
     def title(self, path: str, parent: str) -> tuple[str, str]:
         """What to call a module inside another: its name there, or those of all alike; and its type, or nothing."""
-        name, kind = path[len(parent) + 1 :] if parent else path, self.types.get(path, "")
+        name, kind = real(path[len(parent) + 1 :] if parent else path), self.types.get(real(path), "")
         row = self.group.get(path)
         if row:
-            name = f"{name} … {row[-1].rpartition('.')[2]}"
-            kind = f"{kind} ×{len(row)}".strip()  # noqa: RUF001
+            last = row[-1].rpartition(".")[2]
+            name = f"t = {path.rpartition('.')[2]} … {last}" if is_turn(path) else f"{name} … {last}"
+            kind = f"{'' if is_turn(path) else kind} ×{len(row)}".strip()  # noqa: RUF001
         return name, kind
+
+
+def is_turn(path: str) -> bool:
+    """Whether a path is that of one turn of a loop."""
+    return path.rpartition(".")[0].rpartition(".")[2].startswith(TURN)
 
 
 def prefixes(path: str) -> list[str]:
@@ -295,7 +322,8 @@ class _Drawing:
         self.root = self.made.get(record.root)
         self.picture = Picture(record.trace.label(record.root))
         self.place: dict[int, tuple[str, str]] = {}  # op id -> the closed module it is in, or "", in which open one
-        self.members: dict[Any, list[OpRecord]] = {}  # a closed module or the first op alike -> the ops of that box
+        self.keys: dict[int, Any] = {}  # op id -> its box: a closed module and which visit to it, or the first op alike
+        self.members: dict[Any, list[OpRecord]] = {}  # such a key -> the ops of that box
         self.through: dict[int, int] = {}  # what an op that is left out made -> what it made that of
         self.names: dict[Any, str] = {}  # a key of members, or a leaf -> box id
         self.arrows: dict[tuple[str, str, str], list[str]] = {}  # tail, head, kind -> labels
@@ -316,7 +344,7 @@ class _Drawing:
         self.picture.arrows = [
             Arrow(tail, head, ", ".join(labels[:2]), kind)
             for (tail, head, kind), labels in self.arrows.items()
-            if tail != head
+            if tail != head or kind == "again"
         ]
         self._clusters()
         _join(self.picture)
@@ -329,17 +357,18 @@ class _Drawing:
     def _gather(self, op: OpRecord, plumbing: bool) -> None:
         """Say in which box an op goes."""
         first = self.modules.canonical(op.id)
-        chain = self.modules.chain(self.record.module(self.record.trace.ops[first]))
+        chain = self.modules.chain(self.modules.paths[first])
         closed = next((p for p in chain if p not in self.opened), "")
         around = ["", *(chain[: chain.index(closed)] if closed else chain)]
         self.place[op.id] = closed, around[-1]
+        self.keys[op.id] = (closed, self.modules.visits[first, closed]) if closed else first
         if not plumbing and not closed and facts_of(op.op).reshapes and op is not self.root:
             source = op.inputs[0].get("tensor", -1)
             source = self.through.get(source, source)
             if source in self.made:
                 self.through[op.output] = source
                 return
-        self.members.setdefault(closed or first, []).append(op)
+        self.members.setdefault(self.keys[op.id], []).append(op)
 
     def _add(self, kind: str, lines: list[str], module: str = "", about: list[str] | None = None) -> Box:
         box = Box(f"n{len(self.picture.boxes)}", kind, [line for line in lines if line], module, about or [])
@@ -357,32 +386,37 @@ class _Drawing:
         return self._module(closed, around, inside) if closed else self._op(around, inside)
 
     def _module(self, path: str, around: str, inside: list[OpRecord]) -> Box:
+        """A closed module; ops outside of it between two of its own make it two boxes, the second one with a prime."""
         name, kind = self.modules.title(path, around)
+        name += primes(self.keys[inside[0].id][1])
         given = {i["tensor"] for op in inside for i in op.inputs if "tensor" in i}
         parameters = sum(math.prod(self.tensors[t].value.shape) for t in given if self.tensors[t].kind == "parameter")
         single = {self.modules.canonical(op.id) for op in inside}
-        about = [f"{path} ({kind})" if kind else path, f"ops: {len(inside)}, parameters: {parameters:,}"]
+        about = [f"{real(path)} ({kind})" if kind else path, f"ops: {len(inside)}, parameters: {parameters:,}"]
         if len(inside) > len(single):
             about[-1] += f", in all {len(inside) // len(single)} alike"
         if path in self.modules.leaves and len(single) == 1:
             about += describe_op(self.record, inside[0])
-        box = self._add("module", [name, kind], around, about)
+        norms = self._norms(path)
+        about += [f"gradient of {number}: norm {short(norm)}" for number, norm in norms.items()]
+        box = self._add("module", [name, kind, slope(list(norms.values()))], around, about)
         box.opens, box.copies = path, len(self.modules.group.get(path, [path]))
         box.heat = self.record.heat([inside[-1].output])
         return box
 
     def _op(self, around: str, inside: list[OpRecord]) -> Box:
-        op = inside[0]
+        last = any(op is self.root for op in inside)
+        op = self.root if self.root is not None and last else inside[0]
         result = self.tensors[op.output]
         lines = [symbol(op.op)]
         if self.small:
             lines += [result.name or "", *self._values(result)]
-        elif op is self.root:
+        elif last:
             lines += [result.name or "", numbers(result.value)]
         elif lines[0] == op.op:
             lines.append(size(result.value.shape))
-        box = self._add("result" if op is self.root else "op", lines, around, describe_op(self.record, op))
-        if not self.small and op is not self.root:
+        box = self._add("result" if last else "op", lines, around, describe_op(self.record, op))
+        if not self.small and not last:
             box.heat = self.record.heat(o.output for o in inside)
         return box
 
@@ -420,15 +454,18 @@ class _Drawing:
                 self._connect(self._add("saved", [name, numbers(array)], around, about).id, head, kind="saved")
 
     def _flow(self, maker: OpRecord, op: OpRecord, head: str, label: str) -> None:
-        if not self.modules.apart(self.record.module(maker), self.record.module(op)):
-            tail = self.place[maker.id][0] or self.modules.canonical(maker.id)
-            self._connect(self.names.get(tail, self.names.get("cut", "")), head, label)
+        apart = self.modules.apart(self.modules.paths[maker.id], self.modules.paths[op.id])
+        tail = self.names.get(self.keys[maker.id], self.names.get("cut", ""))
+        if apart == "turn":
+            self._connect(tail, head, kind="again")
+        elif not apart:
+            self._connect(tail, head, label)
 
     def _tie(self, parameter: TensorRecord, op: OpRecord, head: str) -> None:
         """An arrow from the closed module that a parameter belongs to, to another one that uses it too."""
         path, _, name = (parameter.name or "").rpartition(".")
-        home = next((p for p in self.modules.chain(path) if p not in self.opened), "")
-        if self.names.get(home, head) != head and not self.modules.apart(path, self.record.module(op)):
+        home = next((p for p in self.modules.chain(path) if p not in self.opened), ""), 0
+        if self.names.get(home, head) != head and not self.modules.apart(path, self.modules.paths[op.id]):
             self._connect(self.names[home], head, name, "tied")
 
     def _leaf(self, tensor: TensorRecord, around: str, head: str) -> None:
@@ -437,9 +474,11 @@ class _Drawing:
         module = around if parameter else ""
         if (tensor.id, module) not in self.names:
             name = self.record.trace.label(tensor.id)
-            if parameter and name.rpartition(".")[0] == around:
+            if parameter and name.rpartition(".")[0] == real(around):
                 name = name.rpartition(".")[2]
             lines = [name, *(self._values(tensor) if self.small else [size(tensor.value.shape)])]
+            if tensor.value.dtype == UNKNOWN:
+                lines = ["constant", "not kept"]
             box = self._add(leaf_kind(tensor), lines, module, describe_tensor(self.record, tensor.id))
             box.heat = None if self.small else self.record.heat([tensor.id])
             self.names[tensor.id, module] = box.id
@@ -451,7 +490,16 @@ class _Drawing:
         for path in sorted(used, key=lambda p: (p.count("."), p)):
             parent = ["", *self.modules.chain(path)][-2]
             name, kind = self.modules.title(path, parent)
-            self.picture.clusters.append(Cluster(path, parent, f"{name}: {kind}" if kind else name))
+            norms = self._norms(path)
+            title = ", ".join(filter(None, (f"{name}: {kind}" if kind else name, slope(list(norms.values())))))
+            about = [f"gradient of {number}: norm {short(norm)}" for number, norm in norms.items()]
+            self.picture.clusters.append(Cluster(path, parent, title, about))
+
+    def _norms(self, path: str) -> dict[str, float]:
+        """Of a module that stands for several alike: the norm of the gradient of what each gave, by its number."""
+        row = self.modules.group.get(path, ())
+        norms = {p.rpartition(".")[2]: self.record.heat([self.modules.gives[p]]) for p in row}
+        return {number: norm for number, norm in norms.items() if norm is not None}
 
 
 def _join(picture: Picture) -> None:
