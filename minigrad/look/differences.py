@@ -11,6 +11,9 @@ import numpy as np
 from minigrad.core.op import Array
 
 
+FAR = 1e4  # from here on a step is as large beside a number as it is at this one: else it is lost in rounding
+
+
 class Slope(NamedTuple):
     """A function moved up and down at one place: its values, and how far it was moved, as the dtype could hold it."""
 
@@ -32,6 +35,7 @@ class Slope(NamedTuple):
 def slope(total: Callable[[], float], x: Array, place: tuple[int, ...], step: float) -> Slope:
     """How ``total``, which reads x, changes with one element of x, which comes back bit for bit."""
     before = x[place].copy()
+    step *= max(1.0, abs(float(before)) / FAR)
     try:
         x[place] = before + step
         up, width_up = total(), float(x[place] - before)

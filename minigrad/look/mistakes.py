@@ -114,13 +114,35 @@ BUGS: dict[str, type[Mistake]] = {
 
 @dataclass
 class Judge:
-    """Who is right about one element of a gradient: the slope of the loss there, by a central difference in float64."""
+    """Who is right about one element of a gradient: the slope of the loss there, by a central difference in float64.
+
+    ``shapes`` are those of the gradient, right and wrong.
+    """
 
     tensor: int
     index: list[int]
     right: float
     wrong: float
     slope: float
+    shapes: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def differs(self) -> bool:
+        """Whether the numbers themselves differ, by more than rounding."""
+        return not math.isclose(self.right, self.wrong, rel_tol=1e-4)
+
+    def __str__(self) -> str:
+        shape = "" if self.shapes[0] == self.shapes[1] else f", in the shape {_shape(self.shapes[1])}"
+        expected = f" where {_shape(self.shapes[0])} is right" if shape else ""
+        same = ", the same number" if shape and not self.differs else ""
+        return (
+            f"finite difference {self.slope:.6g}, right {self.right:.6g}, with the bug {self.wrong:.6g}"
+            f"{same}{shape}{expected}"
+        )
+
+
+def _shape(shape: list[int]) -> str:
+    return str(tuple(shape)) if shape else "() of a single number"
 
 
 @dataclass
@@ -267,4 +289,5 @@ def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judg
         float(right.gradients[tensor][place]),
         float(wrong_gradient[there]),
         central,
+        (list(right.gradients[tensor].shape), list(wrong_gradient.shape)),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import linecache
 import math
 import os
 import sys
+import traceback
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -19,7 +21,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.core.graph import Node, Step, state
-from minigrad.core.tensor import Tensor
+from minigrad.core.tensor import Tensor, apply
 from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind
 from minigrad.nn import Module, Parameter
@@ -54,23 +56,31 @@ class Summary:
 
 @dataclass
 class Source:
-    """A line of the user's: the innermost that is not the library's own."""
+    """A line of the user's: the innermost that is not the library's own.
+
+    ``turn`` counts from 1 how often this very call on the line has run: the iterations of a loop, the layers of a model.
+    """
 
     file: str
     line: int
     function: str
     text: str
+    turn: int = 1
 
 
 @dataclass
 class TensorRecord:
-    """A tensor. ``kind``: parameter, leaf (another that wants a gradient), constant, or result (of op ``made_by``)."""
+    """A tensor. ``kind``: parameter, leaf (another that wants a gradient), constant, or result (of op ``made_by``).
+
+    ``text`` is the piece of source that made a result, where Python tells (from 3.11 on).
+    """
 
     id: int
     kind: str
     name: str | None
     value: Summary
     made_by: int | None = None
+    text: str = ""
 
 
 @dataclass
@@ -114,25 +124,47 @@ class StepRecord:
 
 @dataclass
 class Pass:
-    """One call of backward: from which tensor, with which gradient, and its steps."""
+    """One call of backward: from which tensor, with which gradient, and its steps.
+
+    ``number`` counts the calls from 1. ``held`` are the leaves whose gradient was not zero before, by tensor id: the
+    number of the pass that it has not been zeroed since.
+    """
 
     root: int
     gradient: Summary
     source: Source | None
     steps: list[StepRecord] = field(default_factory=list)
+    number: int = 1
+    held: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Failure:
+    """What stopped a run: the error, the user's line, and the op that raised it (if one did) with what it was given.
+
+    ``inputs`` are {"label", "shape", "dtype"} of a tensor, or {"number"}.
+    """
+
+    error: str
+    source: Source | None
+    op: str | None = None
+    module: str = ""
+    inputs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
 class Trace:
     """A recorded run: tensors and ops in the order they came up (their ids count from 0), and the backward passes.
 
-    ``modules`` has the type of each module that an op ran in, or in a part of, by its path.
+    ``modules`` has the type of each module that an op ran in, or in a part of, by its path. ``failure`` is the error
+    that ended the run, if one did.
     """
 
     tensors: list[TensorRecord] = field(default_factory=list)
     ops: list[OpRecord] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
+    failure: Failure | None = None
 
     def __repr__(self) -> str:
         counts = (self.ops, "op", "s"), (self.tensors, "tensor", "s"), (self.passes, "backward pass", "es")
@@ -161,6 +193,7 @@ class Trace:
                 [_op_from(o) for o in data["ops"]],
                 [_pass_from(p) for p in data["passes"]],
                 dict(data.get("modules", {})),
+                _failure_from(data.get("failure")),
             )
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"this is no trace written by minigrad: {error}") from None
@@ -196,12 +229,18 @@ def _op_from(data: dict[str, Any]) -> OpRecord:
     return OpRecord(**{**data, "source": source, "saved": {k: Summary(**v) for k, v in data["saved"].items()}})
 
 
+def _failure_from(data: dict[str, Any] | None) -> Failure | None:
+    return data and Failure(**{**data, "source": data["source"] and Source(**data["source"])})  # type: ignore[return-value]
+
+
 def _pass_from(data: dict[str, Any]) -> Pass:
     steps = [
         StepRecord(s["op"], Summary(**s["dz"]), [g and _contribution_from(g) for g in s["grads"]])
         for s in data["steps"]
     ]
-    return Pass(data["root"], Summary(**data["gradient"]), data["source"] and Source(**data["source"]), steps)
+    held = {int(tensor): number for tensor, number in data.get("held", {}).items()}
+    source = data["source"] and Source(**data["source"])
+    return Pass(data["root"], Summary(**data["gradient"]), source, steps, data.get("number", 1), held)
 
 
 def _contribution_from(data: dict[str, Any]) -> Contribution:
@@ -270,8 +309,10 @@ class trace:
         state.observer, state.walker = self.recorder.on_op, self.recorder.on_backward
         return self.recorder.trace
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, _: object) -> None:
         state.observer, state.walker = self._before
+        if isinstance(error, Exception):
+            self.recorder.failed(error)
 
 
 class Recorder:
@@ -289,6 +330,11 @@ class Recorder:
         self._made: weakref.WeakKeyDictionary[Node, int] = weakref.WeakKeyDictionary()  # node -> op id
         self._leaves: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id(tensor) -> itself, tensor id
         self._leaf_tensors: dict[int, weakref.ref[Tensor]] = {}  # tensor id -> itself
+        self._filled: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # id(leaf) -> itself, pass that first added to it
+        self._turns: dict[Any, int] = {}  # by code, place in it and op
+        self._call: FrameType | None = None
+        self._called: TensorRecord | None = None
+        self.skipped = 0  # backward passes that were not recorded
 
     # Forward
 
@@ -299,8 +345,10 @@ class Recorder:
             return
         frames = list(_frames())
         given = [self._input(x, frames) for x in inputs]
+        source = self._turn(frames[-1], op) if frames else None
         number, tensor = len(self.trace.ops), len(self.trace.tensors)
         self.trace.tensors.append(TensorRecord(tensor, "result", None, self.summary(out._array), number))
+        self._note_piece(frames)
         module = next((f.f_locals["self"] for f in frames if isinstance(f.f_locals.get("self"), Module)), None)
         self.trace.ops.append(
             OpRecord(
@@ -309,7 +357,7 @@ class Recorder:
                 ops.formulas(op),
                 state.scope,
                 type(module).__name__ if module is not None and state.scope else "",
-                _source(frames[-1]) if frames else None,
+                source,
                 given,
                 {name: self._constant(value) for name, value in constants.items()},
                 tensor,
@@ -323,6 +371,20 @@ class Recorder:
         if self.live:
             self.arrays[tensor] = out._array
             self.calls[number] = op, [x._array if isinstance(x, Tensor) else x for x in inputs], constants
+
+    def _note_piece(self, frames: list[FrameType]) -> None:
+        """The piece of source that the newest tensor is the value of; it is that of the last op of a call."""
+        call = frames[-2] if len(frames) > 1 else None  # where the library was entered
+        if call is not None and call is self._call and self._called is not None:
+            self._called.text = ""
+        self._call, self._called = call, self.trace.tensors[-1]
+        self._called.text = _piece(frames[-1]) if frames else ""
+
+    def _turn(self, frame: FrameType, op: Op) -> Source:
+        """The line, and how often this op came from this place in it."""
+        source, place = _source(frame), (frame.f_code, frame.f_lasti, op)
+        self._turns[place] = source.turn = self._turns.get(place, 0) + 1
+        return source
 
     def _input(self, x: Any, frames: list[FrameType]) -> dict[str, Any]:
         if not isinstance(x, Tensor):
@@ -387,6 +449,29 @@ class Recorder:
             )
             self._made[node] = number
 
+    def failed(self, error: Exception) -> None:
+        """Record what stopped the run."""
+        places = list(traceback.walk_tb(error.__traceback__))
+        users = [(frame, line) for frame, line in places if is_users(frame.f_code.co_filename)]
+        frame, line = users[-1] if users else (None, 0)
+        failure = Failure(f"{type(error).__name__}: {error}", _source(frame, line) if frame else None)
+        call = next((f.f_locals for f, _ in places if f.f_code is apply.__code__), None)
+        for name, value in {**frame.f_globals, **frame.f_locals}.items() if frame is not None else ():
+            known = self._known(value) if isinstance(value, Tensor) else None
+            if known is not None:
+                self.trace.tensors[known].name = self.trace.tensors[known].name or name
+        if call is not None and frame is not None:
+            failure.op, failure.module = call["op"].__name__, state.scope
+            failure.inputs = [self._given(x, [frame]) for x in call["inputs"]]
+        self.trace.failure = failure
+
+    def _given(self, x: Any, frames: list[FrameType]) -> dict[str, Any]:
+        if not isinstance(x, Tensor):
+            return {"number": _jsonable(x)}
+        known = self._known(x)
+        name = (self.trace.label(known) if known is not None else None) or _name(x, frames)
+        return {"label": name or "a tensor", "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch.")}
+
     # Backward
 
     def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
@@ -403,15 +488,46 @@ class Recorder:
         frames = list(_frames())
         record = self.trace.tensors[number]
         record.name = record.name or _name(root, frames)
-        self.trace.passes.append(Pass(number, self.summary(gradient), _source(frames[-1]) if frames else None))
+        count = self.skipped + len(self.trace.passes) + 1
+        source = _source(frames[-1]) if frames else None
+        self.trace.passes.append(Pass(number, self.summary(gradient), source, number=count))
         self.upstream, self.arrived = {}, {}
         self._sums = Sums(self.trace, number)
         self._sums.gradients[number] = gradient
-        for tensor in self._sums.waiting:
-            leaf = self._leaf_tensors.get(tensor, lambda: None)()
-            if leaf is not None and leaf._node is None and leaf.grad is not None:
-                self._sums.gradients[tensor] = leaf.grad._array.copy()
+        self.trace.passes[-1].held = self._note_held(self._sums.waiting, count)
         return True
+
+    def _note_held(self, tensors: Iterable[int], count: int) -> dict[int, int]:
+        """Which leaves still hold a gradient as pass number ``count`` begins, and the pass since when."""
+        held = {}
+        for tensor in tensors:
+            leaf = self._leaf_tensors.get(tensor, lambda: None)()
+            if leaf is None or leaf._node is not None:
+                continue
+            reference, since = self._filled.get(id(leaf), (None, count))
+            if leaf.grad is None:
+                since = count
+            else:
+                self._sums.gradients[tensor] = leaf.grad._array.copy()
+                if leaf.grad._array.any():
+                    held[tensor] = since = since if reference is not None and reference() is leaf else count
+                else:
+                    since = count
+            self._filled[id(leaf)] = weakref.ref(leaf), since
+        return held
+
+    def skip(self, root: Tensor, steps: Iterator[Step]) -> None:
+        """Let a backward pass go by, and forget what was recorded so far."""
+        known = self.begin(root, root._array)
+        for _ in steps:
+            pass
+        if known:
+            self.trace.tensors.clear()
+            self.trace.ops.clear()
+            self.trace.passes.clear()
+            self.skipped += 1
+            self.arrays, self.calls = {}, {}
+            self._made, self._leaves, self._leaf_tensors = weakref.WeakKeyDictionary(), {}, {}
 
     def step(self, step: Step) -> StepRecord | None:
         """Record one step of the current pass; None where its node is not of this recording."""
@@ -497,11 +613,23 @@ def _types() -> dict[str, str]:
     return dict(reversed(found.items()))
 
 
-def _source(frame: FrameType) -> Source:
-    file, line = frame.f_code.co_filename, frame.f_lineno
+def _source(frame: FrameType, line: int = 0) -> Source:
+    file, line = frame.f_code.co_filename, line or frame.f_lineno
     text = linecache.getline(file, line, frame.f_globals).strip()
     here = os.getcwd() + os.sep
     return Source(file.removeprefix(here), line, frame.f_code.co_name, text)
+
+
+def _piece(frame: FrameType) -> str:
+    """The operator or call of a user's line that runs now; nothing where it takes several lines, or Python is 3.10."""
+    positions = getattr(frame.f_code, "co_positions", None)
+    if positions is None:
+        return ""
+    first, last, start, end = next(itertools.islice(positions(), frame.f_lasti // 2, None), (None,) * 4)
+    if first is None or first != last or start is None or end is None:
+        return ""
+    line = linecache.getline(frame.f_code.co_filename, first, frame.f_globals).encode()
+    return line[start:end].decode("utf-8", "replace")
 
 
 def _name(x: Tensor, frames: list[FrameType]) -> str | None:

@@ -18,8 +18,9 @@ from minigrad.look.mistakes import BUGS, with_bug
 from minigrad.look.pages.graph_page import Graph
 from minigrad.look.pages.stepper_page import save_stepper_page, stepper_path
 from minigrad.look.recording import Contribution, Recorder, Summary
+from minigrad.look.spelled import equation, introduction, sentence, shown
 from minigrad.look.stepping import Breakpoint, Stepper
-from minigrad.look.texts import inside
+from minigrad.look.texts import index, inside
 from minigrad.ops import Array
 
 LETTERS = {
@@ -56,6 +57,7 @@ class Terminal(cmd.Cmd):
         root = f"{self.trace.label(first.root)}{number}{where}"
         self.say(
             f"backward() of {root}: {self.stepper.total} ops to walk back through.",
+            *(f"  {line}" for line in introduction(self.trace, len(self.trace.passes) - 1)),
             "s makes a step, c goes on to a breakpoint or the end, h lists the commands, q quits.",
         )
         while True:
@@ -175,13 +177,13 @@ class Terminal(cmd.Cmd):
         if not text:
             self.say("  ".join(self.names()))
             return
-        name, index = re.fullmatch(r"([^\[]*)((?:\[.*\])?)", text.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
+        name, part = re.fullmatch(r"([^\[]*)((?:\[.*\])?)", text.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
         value = self.value(name.strip())
         if isinstance(value, Summary):
             self.say(f"{name}: {_in_short(value)}; its elements were not recorded")
             return
-        if index:
-            value = np.asarray(eval(f"array{index}", {"array": value, "__builtins__": {}}))
+        if part:
+            value = np.asarray(eval(f"array{part}", {"array": value, "__builtins__": {}}))
         self.say(f"{text.strip()} {value.shape} {value.dtype}", np.array2string(value, precision=4, threshold=200))
 
     def do_saved(self, _: str) -> None:
@@ -223,11 +225,8 @@ class Terminal(cmd.Cmd):
         op = self.trace.ops[report.order[report.parts]]
         self.say(f"  goes wrong at step {report.parts + 1}: {op.op}{inside(op.module)}")
         if report.judge is not None:
-            judge = report.judge
-            self.say(
-                f"  {self.trace.label(judge.tensor)}{list(judge.index)}: finite difference {_number(judge.slope)}, "
-                f"right {_number(judge.right)}, with the bug {_number(judge.wrong)}"
-            )
+            place = index(report.judge.index) if report.judge.index else ""
+            self.say(f"  {self.trace.label(report.judge.tensor)}{place}: {report.judge}")
 
     def do_graph(self, text: str) -> None:
         """graph FILE: write the picture of the graph (.svg, .png, .pdf, .html or .dot)."""
@@ -262,11 +261,20 @@ class Terminal(cmd.Cmd):
         if op.source:
             self.say(f"  {op.source.file}:{op.source.line} {op.source.function}", f"    {op.source.text}")
         self.say(
-            *(f"    {line}" for line in op.formulas[1:]), f"  dz of {self.trace.label(op.output)}: {_in_short(step.dz)}"
+            f"  {sentence(self.trace, op)}",
+            *(f"    {line}" for line in op.formulas[1:]),
+            f"  dz of {self.named(op.output)}: {_in_short(step.dz)}",
         )
-        for grad in step.grads:
+        for i, grad in enumerate(step.grads):
             if grad is not None:
-                self.say(f"  to {self.trace.label(grad.tensor)}: {_in_short(grad.contribution)}{_sum(grad)}")
+                self.say(f"  to {self.named(grad.tensor)}: {_in_short(grad.contribution)}{_sum(grad)}")
+                written = equation(self.trace, op, step, i)
+                self.say(*([f"    {written}"] if written else []))
+
+    def named(self, tensor: int) -> str:
+        """A tensor by its label, with the piece of source that it is where it has no name."""
+        label, name = self.trace.label(tensor), shown(self.trace, tensor)
+        return label if name == label else f"{label}, {name}"
 
     def end(self) -> None:
         leaves = {
@@ -371,16 +379,26 @@ def _whole(summary: Summary) -> Array | Summary:
 
 
 class Debugger:
-    """Stops at ``backward()`` and hands over to a terminal; what ``python -m minigrad step`` installs."""
+    """Stops at ``backward()`` and hands over to a terminal; what ``python -m minigrad step`` installs.
 
-    def __init__(self, recorder: Recorder, open_terminal: Callable[[Stepper], Terminal] = Terminal) -> None:
+    The first ``skip`` calls of backward go by.
+    """
+
+    def __init__(
+        self, recorder: Recorder, open_terminal: Callable[[Stepper], Terminal] = Terminal, skip: int = 0
+    ) -> None:
         self.recorder = recorder
+        self.left = skip
         self.open_terminal = open_terminal
         self.stopping = True
         self.breakpoints: list[Breakpoint] = []
 
     def on_backward(self, root: Tensor, gradient: Array, steps: Iterator[Step]) -> None:
         """Walk this pass under the user's commands."""
+        if self.left and self.recorder._known(root) is not None:
+            self.left -= 1
+            self.recorder.skip(root, steps)
+            return
         if not self.stopping or not self.recorder.begin(root, gradient):
             return
         stepper = Stepper(self.recorder, steps)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import linecache
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -58,26 +60,54 @@ def _load_everything() -> None:
             linecache.getlines(str(importlib.import_module(module.name).__file__))
 
 
-def run_script(path: str | Path, arguments: Sequence[str] = ()) -> None:
+def run_script(
+    path: str | Path, arguments: Sequence[str] = (), failed: Callable[[Exception], None] | None = None
+) -> None:
     """Run a file as ``__main__`` with these arguments; an exit with status 0 returns, another one comes out.
 
-    What the script raises is shown as Python would show it, from the script's own first line on, and ends with exit
-    status 1. Raises FileNotFoundError where there is no such file.
+    A notebook (.ipynb) runs as its code cells, one after the other. What the script raises is shown as Python would
+    show it, from the script's own first line on, told to ``failed``, and ends with exit status 1. Raises
+    FileNotFoundError where there is no such file, ValueError for a notebook that is none.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(2, "there is no such script", str(path))
     main = ModuleType("__main__")
     main.__file__ = str(path)
+    source = _cells(path) if path.suffix == ".ipynb" else path.read_bytes()
     try:
         with started(path, arguments, main):
-            exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(main))
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(main))
     except SystemExit as end:
         if end.code not in (None, 0):
             raise
     except Exception as error:
         traceback.print_exception(type(error), error, _from(error.__traceback__, str(path)))
+        if failed is not None:
+            failed(error)
         raise SystemExit(1) from None
+
+
+def _cells(path: Path) -> str:
+    """The code of a notebook, with a comment line before each cell; lines for IPython alone (%, !) are left out."""
+    try:
+        cells = json.loads(path.read_bytes())["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no notebook of Jupyter ({type(error).__name__}: {error})") from None
+    lines: list[str] = []
+    for number, text in enumerate(code, 1):
+        lines.append(f"# cell {number}")
+        if text.startswith("%%"):  # of another language, or for IPython
+            text = "# " + text.replace("\n", "\n# ")
+        lines += [re.sub(r"^(\s*)([%!?].*)", r"\1pass  # \2", line) for line in text.split("\n")]
+    linecache.cache[str(path)] = (
+        len(lines),
+        None,
+        [line + "\n" for line in lines],
+        str(path),
+    )  # for tracebacks and tools
+    return "\n".join(lines) + "\n"
 
 
 def _from(trace: TracebackType | None, script: str) -> TracebackType | None:

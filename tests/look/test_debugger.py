@@ -452,3 +452,26 @@ def test_in_a_real_terminal(tmp_path):
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: x.sin() + (x * 1e38).tan(),
+        lambda x: (x - 1) ** 3,
+        lambda x: 1 / ((x - 1) + 1e-45),
+        lambda x: (x - 1).log(),
+        lambda x: mg.atan2(x * 0 + 1e-20, x - 1),
+        lambda x: x ** (x * np.inf),
+        lambda x: (x / 0).exp(),
+        lambda x: (x * mg.nan).tanh(),
+        lambda x: (mg.stack([x * 1e38, x * 1e38, x * 0])).softmax(0)[0],
+    ],
+)
+def test_verify_accuses_no_right_op_where_finite_differences_cannot_tell(program):
+    for dtype in (mg.float32, mg.float64):
+        with np.errstate(all="ignore"):
+            stepper = stepper_of(lambda dtype=dtype: program(mg.tensor(1.0, requires_grad=True, dtype=dtype)))
+            while stepper.forward():
+                for found in stepper.verify():
+                    assert found.agrees or found.unknown == found.checked, found

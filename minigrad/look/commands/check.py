@@ -19,6 +19,7 @@ import minigrad
 from minigrad.autograd import Function
 from minigrad.core.op import FACTS
 from minigrad.core.tensor import Tensor, apply
+from minigrad.look.commands.watch import add_as_torch, hint, imports
 from minigrad.look.gradcheck import examine
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import started
@@ -41,12 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     option("--shape", action="append", default=[], type=_shape, help='of one input, such as 3,4; "" is a number')
     option("--seed", type=natural_int, default=0, help="of all random numbers (default 0)")
     option("--max-elements", type=positive_int, metavar="N", help="check N elements of each tensor, drawn at random")
+    add_as_torch(parser)
     settings = parser.parse_args(arguments)
     minigrad.manual_seed(settings.seed)
     file, colon, name = settings.target.rpartition(":")
     if not colon or not name:
         raise ValueError(f"{settings.target!r} should be FILE:NAME, such as model.py:loss")
-    with started(Path(file)), warnings.catch_warnings(record=True) as notes:
+    with imports(settings.as_torch), started(Path(file)), warnings.catch_warnings(record=True) as notes:
         module = _load(Path(file))
         warnings.simplefilter("always")
         try:
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             place = _place(error, module.__file__)
             if not place and not isinstance(error, TypeError):
                 raise
-            raise ValueError(f"{place}{type(error).__name__}: {error}" if place else str(error)) from error
+            said = f"{place}{type(error).__name__}: {error}" if place else str(error)
+            raise ValueError(said + hint(file)) from error
     if not report.failed and not report.elements:
         raise ValueError(f"there is nothing to check: the inputs of {name} have no elements")
     for note in notes:

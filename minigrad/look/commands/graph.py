@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from minigrad.core.graph import Step, state
+from minigrad.core.graph import Step
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
+from minigrad.look.commands.watch import add_as_torch, hint, watch, what_ran
 from minigrad.look.pages.graph_page import ENDINGS, LEVELS, MARKS, Graph
 from minigrad.look.recording import trace
 from minigrad.tools.cli import natural_int, positive_int
-from minigrad.tools.script import run_script, script_arguments
+from minigrad.tools.script import script_arguments
 from minigrad.train.files import output_path
 
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int | None:
     parser.add_argument("--no-legend", action="store_true", help="leave the legend out")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="the most boxes to draw")
     parser.add_argument("--pass", type=positive_int, default=1, metavar="N", dest="number", help="which backward pass")
+    add_as_torch(parser)
     options, script, rest = script_arguments(parser, arguments)
     output_path(options.out, MARKS[ENDINGS[options.out.suffix.lower()]], [script])
     recording = trace()
@@ -46,11 +48,14 @@ def main(arguments: Sequence[str]) -> int | None:
         if len(recorder.trace.passes) == options.number:
             raise SystemExit(0)  # that is all there is to see; run_script takes it for the end
 
-    with recording as record:
-        state.walker = on_backward
-        run_script(script, rest)
+    status = watch(recording, on_backward, script, rest, options.as_torch)
+    record = recorder.trace
+    if record.failure is not None:
+        print("\n".join(what_ran(recording)))
+        if not record.ops:
+            return status
     if not record.ops:
-        raise ValueError(f"{script} ended without running an op on anything that wants a gradient")
+        raise ValueError(f"{script} ended without running an op on anything that wants a gradient{hint(script)}")
     if record.passes and len(record.passes) < options.number:
         raise ValueError(f"{script} ended after {len(record.passes)} backward passes, there is none to draw as --pass")
     drawn = Graph.from_trace(
@@ -63,7 +68,7 @@ def main(arguments: Sequence[str]) -> int | None:
     )
     drawn.save(options.out)
     print(f"{options.out}: {len(drawn.record.ops)} ops, level {drawn.level}")
-    return 0
+    return status
 
 
 def _out(text: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from minigrad.look.mistakes import BUGS, BugReport, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
 from minigrad.look.pages.picture import facts_of
-from minigrad.look.recording import OpRecord, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.look.recording import OpRecord, Pass, Recorder, StepRecord, Summary, Trace, summarize
 from minigrad.look.replay import Replay
 from minigrad.look.texts import operand_names
 from minigrad.ops import OPS
@@ -28,26 +29,35 @@ WRONG_STEPS = 20  # steps of a bug that the page shows, from the one where it pa
 SMALL_JACOBIAN = 64  # numbers in a table of local derivatives
 
 
-def stepper_page(run: Recorder | Trace, title: str, which: int = 0) -> str:
-    """The page for backward pass number ``which`` of a recording: the text of one HTML file.
+def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] = 0) -> str:
+    """The page for backward pass number ``which`` of a recording, or for several: the text of one HTML file.
 
-    From the recorder of a ``trace(live=True)`` the page also has local derivatives, paths and the planted bugs.
-    Raises ValueError where the run called no backward, or not so often.
+    From the recorder of a ``trace(live=True)`` the page also has local derivatives, paths and the planted bugs. Of a
+    run that failed before its first backward it shows what ran. Raises ValueError where the run called no backward, or
+    not so often.
     """
     trace = run.trace if isinstance(run, Recorder) else run
-    if which >= len(trace.passes) or not trace.passes[which].steps:
-        calls = len(trace.passes)
-        raise ValueError(
-            f"there is no backward pass {which + 1} to step through: the script called backward() {calls} times"
-            if calls
-            else "there is nothing to step through: the script called no backward() on a recorded tensor"
-        )
-    extras = _extras(run if isinstance(run, Recorder) and run.live else None, which)
-    for limit in (LIMIT, 1024, 256, 64, 16):
-        data = _data(trace, title, which, limit, extras)
-        if len(json.dumps(data, separators=(",", ":"))) <= BUDGET:
-            break
-    return page(title, "stepper", data)
+    wanted: list[int | None] = [which] if isinstance(which, int) else list(which)
+    if not trace.passes and trace.failure is not None and trace.ops:
+        wanted = [None]
+    for number in wanted or [0]:
+        if number is not None and (number >= len(trace.passes) or not trace.passes[number].steps):
+            calls = len(trace.passes)
+            raise ValueError(
+                f"there is no backward pass {number + 1} to step through: the script called backward() {calls} times"
+                if calls
+                else "there is nothing to step through: the script called no backward() on a recorded tensor"
+            )
+    live = run if isinstance(run, Recorder) and run.live else None
+    views = []
+    for number in wanted:
+        extras = _extras(live, number)
+        for limit in (LIMIT, 1024, 256, 64, 16):
+            data = _data(trace, number, limit, extras)
+            if len(json.dumps(data, separators=(",", ":"))) <= BUDGET // len(wanted):
+                break
+        views.append(data)
+    return page(title, "stepper", {"title": title, "views": views})
 
 
 def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
@@ -58,17 +68,23 @@ def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
     return output_path(path, MARK, inputs)
 
 
-def save_stepper_page(path: str | Path, recorder: Recorder, title: str, which: int = 0) -> str:
+def save_stepper_page(path: str | Path, recorder: Recorder, title: str, which: int | Sequence[int] = 0) -> str:
     """Write ``stepper_page(...)`` to a file, in one piece; returns what to tell the user."""
     path = stepper_path(path)
     with atomic_write(path, MARK) as file:
         file.write(stepper_page(recorder, title, which).encode("utf-8"))
-    steps = len(recorder.trace.passes[which].steps)
-    return f"{path}: {steps} steps, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"
+    passes = recorder.trace.passes
+    wanted = [which] if isinstance(which, int) else which
+    count = sum(len(passes[number].steps) for number in wanted) if passes else len(recorder.trace.ops)
+    what = f"{count} {'step' if passes else 'op'}{'s' * (count != 1)}"
+    what += f" of {len(wanted)} passes" if len(wanted) > 1 else ""
+    return f"{path}: {what}, {path.stat().st_size / 1e6:.1f} MB; open it in a browser"
 
 
-def _extras(live: Recorder | None, which: int) -> dict[str, Any]:
+def _extras(live: Recorder | None, which: int | None) -> dict[str, Any]:
     """What only arrays can tell: local derivatives per op, paths, bugs."""
+    if which is None:
+        return _nothing("The run failed before it came to backward().")
     if live is None:
         return _nothing("The recording kept no arrays (trace(live=True) keeps them).")
     replay = Replay(live, which).backward()
@@ -132,12 +148,12 @@ class _Pool:
         return self.add(summarize(np.asarray(array), self.limit))
 
 
-def _data(trace: Trace, title: str, which: int, limit: int, extras: dict[str, Any]) -> dict[str, Any]:
-    """All that the page shows, as JSON: see ``assets/stepper.js``."""
+def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -> dict[str, Any]:
+    """All that the page shows of a pass, as JSON: see ``assets/stepper``. Without a pass: of a run that failed."""
     pool = _Pool(limit)
-    backward = trace.passes[which]
+    backward = trace.passes[which] if which is not None else Pass(trace.ops[-1].output, Summary([], "float32"), None)
     steps = backward.steps[:MAX_STEPS]
-    order = sorted({step.op for step in steps})
+    order = sorted({step.op for step in steps}) if which is not None else [op.id for op in trace.ops[-MAX_STEPS:]]
     seen = {backward.root} | {s["tensor"] for n in order for s in trace.ops[n].inputs if "tensor" in s}
     tensors = {
         t: {
@@ -150,9 +166,9 @@ def _data(trace: Trace, title: str, which: int, limit: int, extras: dict[str, An
         for t in sorted(seen)
     }
     return {
-        "title": title,
-        "passes": len(trace.passes),
-        "which": which,
+        "number": backward.number,
+        "held": {t: since for t, since in backward.held.items() if t in seen},
+        "failure": trace.failure and asdict(trace.failure),
         "root": backward.root,
         "source": backward.source and asdict(backward.source),
         "start": pool.add(backward.gradient),
@@ -228,6 +244,7 @@ def _bug(report: BugReport, pool: _Pool, right: list[StepRecord], trace: Trace) 
     judge = report.judge and {
         **asdict(report.judge),
         "label": trace.label(report.judge.tensor),
+        "differs": report.judge.differs,
         "right": _number(report.judge.right),
         "wrong": _number(report.judge.wrong),
         "slope": _number(report.judge.slope),
