@@ -10,7 +10,6 @@ import numpy as np
 
 from minigrad.core.op import Array
 
-
 FAR = 1e4  # from here on a step is as large beside a number as it is at this one: else it is lost in rounding
 
 

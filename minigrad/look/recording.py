@@ -58,7 +58,7 @@ class Summary:
 class Source:
     """A line of the user's: the innermost that is not the library's own.
 
-    ``turn`` counts from 1 how often this very call on the line has run: the iterations of a loop, the layers of a model.
+    ``turn`` counts from 1 how often this call on the line has run: the iterations of a loop, the layers of a model.
     """
 
     file: str

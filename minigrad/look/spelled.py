@@ -22,6 +22,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: getattr(np, name)
     for name in "exp log sqrt tanh sin cos tan sinh cosh sign floor trunc arcsin arccos arctan arctanh".split()
 } | {"max": np.maximum, "min": np.minimum, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+RAISED = ("ᵀ", "^", *"⁰¹²³⁴⁵⁶⁷⁸⁹")  # how a part begins before which a name or number stands in brackets
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
 
 # What an op does to a gradient, in a sentence. {z} is its result, {x} and {y} are its inputs, by name.
@@ -144,7 +145,7 @@ def lines_of(op: OpRecord) -> list[int | None]:
     return [by_name.get(name, every) for name in names_of(op)]
 
 
-def spelled(op: OpRecord, line: str, arrays: Mapping[str, Any], target: Array | None, reduces: bool) -> Spelled:
+def spelled(line: str, arrays: Mapping[str, Any], target: Array | None) -> Spelled:
     """A formula line with places for names; and for numbers, if these give ``target`` exactly so.
 
     ``arrays`` are z, dz, the inputs by the names of the op, and its constants that are numbers.
@@ -162,7 +163,7 @@ def spelled(op: OpRecord, line: str, arrays: Mapping[str, Any], target: Array | 
             if _agree(_product(found, values, batched), target):
                 found.kind, found.batched = "product", batched
                 break
-    elif not reduces and _agree(_evaluate(right, values), target):
+    elif _agree(_evaluate(right, values), target):
         found.kind = "elements"
     return found
 
@@ -244,7 +245,12 @@ def _parts(text: str, names: set[str]) -> list[Part]:
 
 def with_names(found: Spelled, names: Mapping[str, str]) -> str:
     """The right side in the script's own names; ``names`` by the op's: z, dz, x, ..."""
-    return "".join(names.get(what, what) if kind == "of" else what for kind, what in found.parts)
+    texts = []
+    for place, (kind, what) in enumerate(found.parts):
+        text = names.get(what, what) if kind == "of" else what
+        raised = place + 1 < len(found.parts) and found.parts[place + 1][1][:1] in RAISED
+        texts.append(f"({text})" if kind == "of" and raised and not re.fullmatch(r"\w+|\(.*\)", text) else text)
+    return "".join(texts)
 
 
 def with_numbers(found: Spelled, values: Mapping[str, Any]) -> str:
@@ -255,7 +261,7 @@ def with_numbers(found: Spelled, values: Mapping[str, Any]) -> str:
             texts.append(what)
             continue
         number = figure(float(values[what]))
-        raised = place + 1 < len(found.parts) and found.parts[place + 1][1][:1] in "⁰¹²³⁴⁵⁶⁷⁸⁹^"
+        raised = place + 1 < len(found.parts) and found.parts[place + 1][1][:1] in RAISED
         after_sign = bool(texts) and texts[-1].rstrip()[-1:] in ("·", "−", "/", "+", "^")
         texts.append(f"({number})" if number.startswith("−") and (raised or after_sign) else number)
     return "".join(texts)
@@ -277,7 +283,7 @@ def equation(trace: Trace, op: OpRecord, step: StepRecord, i: int) -> str:
     labels |= {"z": symbol(trace, op.output), "dz": gradient(trace, op.output)}
     values = arrays_of(trace, op, step)
     target = whole(grad.contribution)
-    found = spelled(op, op.formulas[line], values, target, reduces=False)
+    found = spelled(op.formulas[line], values, target)
     left = gradient(trace, grad.tensor)
     written = with_names(found, labels)
     single = all(np.size(v) == 1 for v in values.values() if v is not None) and target is not None and target.size == 1
@@ -296,6 +302,9 @@ def arrays_of(trace: Trace, op: OpRecord, step: StepRecord | None) -> dict[str, 
         values["dz"] = whole(step.dz)
     for name, slot in zip(names_of(op), op.inputs, strict=True):
         values[name] = whole(trace.tensors[slot["tensor"]].value) if "tensor" in slot else slot["number"]
+    x = next((v for name, v in values.items() if name == "x" and isinstance(v, np.ndarray)), None)
+    if x is not None and values["z"] is not None and values["z"].size:  # how many are averaged
+        values |= {name: x.size // values["z"].size for name in ("n", "N") if name not in values}
     return values
 
 

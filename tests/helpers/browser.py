@@ -34,6 +34,9 @@ class Browser:
         """Show a file, from ``file://``; with a hash, the same page at another place."""
         self.driver.get("about:blank")
         self.driver.get(path.resolve().as_uri() + hash)
+        ready = "return document.readyState === 'complete' && location.protocol === 'file:'"
+        ready += "&& (!document.getElementById('data') || document.documentElement.dataset.ready === 'yes')"
+        self.until(lambda: self.run(ready))
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a piece of JavaScript returns."""

@@ -13,6 +13,7 @@ from minigrad import nn
 from minigrad.look.pages import stepper_page as stepper_file
 from minigrad.look.pages.stepper_page import LIMIT, layout, stepper_page
 from minigrad.look.recording import trace
+from minigrad.look.spelled import shown as shown_name
 from minigrad.models.gpt import GPT, GPTConfig
 
 pytest_plugins = ["browser"]
@@ -67,7 +68,8 @@ def step_of(browser):
 
 
 def data_of(text):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    return data["views"][0]
 
 
 def chips(browser):
@@ -167,7 +169,7 @@ def test_the_numbers_are_the_engines(browser, neuron_page):
             if grad is None:
                 continue
             seen += 1
-            label = record.label(grad.tensor)
+            label = shown_name(record, grad.tensor)
             part = (
                 "const s = [...document.querySelectorAll('#panel section.input')].find(s => s.innerText.includes("
                 "'contribution to ' + arguments[0]));"

@@ -39,7 +39,8 @@ def page(title: str, view: str, data: Any, parts: Sequence[str] = ()) -> str:
 <body>
 {_asset(f"{view}.html")}<script type="application/json" id="data">{embed(data)}</script>
 <script type="module">
-{script}</script>
+{script}document.documentElement.dataset.ready = "yes";
+</script>
 </body>
 </html>
 """

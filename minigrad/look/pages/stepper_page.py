@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.look import spelled
 from minigrad.look.mistakes import BUGS, BugReport, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
 from minigrad.look.pages.picture import facts_of
 from minigrad.look.recording import OpRecord, Pass, Recorder, StepRecord, Summary, Trace, summarize
 from minigrad.look.replay import Replay
-from minigrad.look.texts import operand_names
-from minigrad.ops import OPS
 from minigrad.train.files import atomic_write, output_path, page_mark
 
 MARK = page_mark("stepper")
+PARTS = [f"stepper/{name}" for name in ("state", "spell", "rows", "arrays", "panels", "wrong", "moves")]
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
@@ -57,7 +56,7 @@ def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] =
             if len(json.dumps(data, separators=(",", ":"))) <= BUDGET // len(wanted):
                 break
         views.append(data)
-    return page(title, "stepper", {"title": title, "views": views})
+    return page(title, "stepper", {"title": title, "views": views}, PARTS)
 
 
 def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
@@ -158,6 +157,9 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
     tensors = {
         t: {
             "label": trace.label(t),
+            "shown": spelled.shown(trace, t),
+            "symbol": spelled.symbol(trace, t),
+            "gradient": spelled.gradient(trace, t),
             "kind": trace.tensors[t].kind,
             "named": trace.tensors[t].name is not None,
             "value": pool.add(trace.tensors[t].value),
@@ -172,10 +174,11 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
         "root": backward.root,
         "source": backward.source and asdict(backward.source),
         "start": pool.add(backward.gradient),
+        "intro": spelled.introduction(trace, which) if which is not None else [],
         "tensors": tensors,
-        "ops": {n: _op(trace.ops[n], pool) for n in order},
+        "ops": {n: _op(trace.ops[n], pool, trace) for n in order},
         "tree": layout([trace.ops[n] for n in order], trace),
-        "steps": [_step(step, pool, extras["local"].get(step.op, [])) for step in steps],
+        "steps": [_step(step, pool, extras["local"].get(step.op, []), trace) for step in steps],
         "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
         "paths": _paths(extras["paths"]),
         "bugs": [_bug(report, pool, steps, trace) for report in extras["bugs"]],
@@ -185,18 +188,16 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
     }
 
 
-def _op(record: OpRecord, pool: _Pool) -> dict[str, Any]:
-    function = OPS.get(record.op)
-    count = len(record.inputs)
-    names = list(operand_names(function, count)) if function else [f"input {i}" for i in range(count)]
-    lines = [re.match(r"d(\w+?)(?:_i)? =", line) for line in record.formulas]
-    by_name = {found[1]: i for i, found in enumerate(lines) if found}
-    every = next((i for i, found in enumerate(lines) if found and "_i =" in found[0]), None)  # dx_i = ...
+def _op(record: OpRecord, pool: _Pool, trace: Trace) -> dict[str, Any]:
+    values = spelled.arrays_of(trace, record, None)
+    forward = spelled.spelled(record.formulas[0], values, values["z"]) if record.formulas else None
     return {
         "op": record.op,
         "formulas": mathml.formulas(record.formulas),
-        "names": names,
-        "lines": [by_name.get(name, every) for name in names],
+        "names": spelled.names_of(record),
+        "lines": spelled.lines_of(record),
+        "says": spelled.sentence(trace, record),
+        "forward": forward and asdict(forward),
         "elementwise": facts_of(record.op).elementwise,
         "module": record.module,
         "type": record.module_type,
@@ -217,7 +218,10 @@ def _constant(value: Any) -> str:
     return str(value)
 
 
-def _step(step: StepRecord, pool: _Pool, local: list[dict[str, Any] | None]) -> dict[str, Any]:
+def _step(step: StepRecord, pool: _Pool, local: list[dict[str, Any] | None], trace: Trace) -> dict[str, Any]:
+    record = trace.ops[step.op]
+    values = spelled.arrays_of(trace, record, step)
+    lines = spelled.lines_of(record)
     slopes = [x and {"kind": x["kind"], "value": pool.array(x["value"])} for x in local]
     slopes += [None] * (len(step.grads) - len(slopes))
     return {
@@ -232,8 +236,10 @@ def _step(step: StepRecord, pool: _Pool, local: list[dict[str, Any] | None]) -> 
                 "after": pool.add(g.after),
                 "waiting": g.waiting,
                 "local": slope,
+                "spelled": line is not None
+                and asdict(spelled.spelled(record.formulas[line], values, spelled.whole(g.contribution))),
             }
-            for g, slope in zip(step.grads, slopes, strict=False)
+            for g, slope, line in zip(step.grads, slopes, lines, strict=False)
         ],
     }
 
@@ -258,7 +264,7 @@ def _bug(report: BugReport, pool: _Pool, right: list[StepRecord], trace: Trace) 
         "error": report.error,
         "judge": judge,
         "loss": report.loss and [_number(v) for v in report.loss],
-        "steps": [_step(step, pool, []) for step in report.steps],
+        "steps": [_step(step, pool, [], trace) for step in report.steps],
     }
 
 
