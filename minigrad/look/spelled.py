@@ -1,4 +1,4 @@
-"""A step in words and in the script's own names and numbers: ``dn = do · (1 − o²) = 1 · (1 − 0.7071²) = 0.5``."""
+"""A step in words and in the script's own names and numbers: ``dn = do · (1 - o²) = 1 · (1 - 0.7071²) = 0.5``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: getattr(np, name)
     for name in "exp log sqrt tanh sin cos tan sinh cosh sign floor trunc arcsin arccos arctan arctanh".split()
 } | {"max": np.maximum, "min": np.minimum, "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+MINUS = "\u2212"
 RAISED = ("ᵀ", "^", *"⁰¹²³⁴⁵⁶⁷⁸⁹")  # how a part begins before which a name or number stands in brackets
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
 
@@ -236,7 +237,7 @@ def _parts(text: str, names: set[str]) -> list[Part]:
         elif token in names:
             put("of", token)
         else:
-            put("text", {" * ": " · ", " ** ": "^", " - ": " − ", "-": "−"}.get(token, token))
+            put("text", {" * ": " · ", " ** ": "^", " - ": f" {MINUS} ", "-": MINUS}.get(token, token))
     return parts
 
 
@@ -262,14 +263,14 @@ def with_numbers(found: Spelled, values: Mapping[str, Any]) -> str:
             continue
         number = figure(float(values[what]))
         raised = place + 1 < len(found.parts) and found.parts[place + 1][1][:1] in RAISED
-        after_sign = bool(texts) and texts[-1].rstrip()[-1:] in ("·", "−", "/", "+", "^")
-        texts.append(f"({number})" if number.startswith("−") and (raised or after_sign) else number)
+        after_sign = bool(texts) and texts[-1].rstrip()[-1:] in ("·", MINUS, "/", "+", "^")
+        texts.append(f"({number})" if number.startswith(MINUS) and (raised or after_sign) else number)
     return "".join(texts)
 
 
 def figure(value: float) -> str:
     """A number as a reader wants it: 4 significant digits."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value:.4g}".replace("-", MINUS)
 
 
 def equation(trace: Trace, op: OpRecord, step: StepRecord, i: int) -> str:
@@ -327,7 +328,7 @@ def total(trace: Trace, grad: Contribution) -> str:
     if before is None or more is None or after is None or more.size != 1:
         return ""
     numbers = [figure(float(x.reshape(()))) for x in (before, more, after)]
-    plus = f"({numbers[1]})" if numbers[1].startswith("−") else numbers[1]
+    plus = f"({numbers[1]})" if numbers[1].startswith(MINUS) else numbers[1]
     return f"{numbers[0]} + {plus} = {numbers[2]}"
 
 
