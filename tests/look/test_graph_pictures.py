@@ -424,8 +424,9 @@ def test_with_no_engine_one_line_says_what_to_install(monkeypatch):
 
 
 @needs_layout
-def test_jupyter_shows_svg():
+def test_jupyter_shows_the_page_and_has_svg_for_what_shows_none():
     bundle = PICTURES["neuron"]()._repr_mimebundle_()
+    assert bundle["text/html"].startswith('<iframe title="&lt;graph of out: 5 ops')
     assert bundle["image/svg+xml"].startswith("<?xml") and bundle["text/plain"].startswith("<graph of out")
 
 
@@ -599,6 +600,82 @@ def test_in_the_browser_each_view_has_the_legend_of_its_own_boxes(browser, tmp_p
     kinds = browser.run(legend)
     assert "module" in kinds and "saved for backward" not in kinds
     assert kinds[-1].startswith("norm of the gradient")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Pages of graphs of several kinds: small, long, wide, with a loop."""
+    folder = tmp_path_factory.mktemp("pages")
+    programs = {"gpt": lambda: gpt_loss()[1].backward(), "neuron": neuron}
+    for name, program in programs.items():
+        Graph.from_trace(traced(program)).save(folder / f"{name}.html")
+    graph(nn.GRU(8, 16)(mg.ones(12, 2, 8))[0].sum()).save(folder / "loop.html")
+    return folder
+
+
+@needs_layout
+@pytest.mark.parametrize("width", [1280, 390, 320])
+@pytest.mark.parametrize("name", ["gpt", "neuron", "loop"])
+def test_in_the_browser_no_letter_is_smaller_than_10_pixels_at_first(browser, pages, name, width):
+    sizes = (
+        "const scale = document.querySelector('#picture svg').getScreenCTM().a;"
+        "return [...document.querySelectorAll('#picture text')].map((t) => scale * t.getAttribute('font-size'))"
+    )
+    with browser.seen(width, 844):
+        browser.open(pages / f"{name}.html")
+        for button in range(browser.run("return document.querySelectorAll('#views button').length")):
+            browser.click(f"#views button:nth-child({button + 1})")
+            assert min(browser.run(sizes)) > 9.99
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+@needs_layout
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_the_browser_nothing_bars_the_way_and_the_legend_is_of_the_page_s_colours(browser, pages, dark):
+    with browser.seen(dark=dark):
+        browser.open(pages / "gpt.html")
+        assert browser.barriers() == []
+        legend, box = browser.run(
+            "return ['#legend i.module', '#legend i.result'].map((s) => getComputedStyle(document.querySelector(s))"
+            ".backgroundColor)"
+        )
+        assert legend == ("rgb(29, 53, 87)" if dark else "rgb(219, 232, 251)")
+        shown = "return getComputedStyle(document.querySelector('#picture .result > polygon')).fill"
+        assert browser.run(shown) == box
+
+
+@needs_layout
+def test_in_the_browser_two_fingers_zoom_and_one_moves(browser, pages):
+    touch = """
+      const at = document.getElementById("picture"), box = at.getBoundingClientRect();
+      at.setPointerCapture = () => {};
+      for (const [type, id, x, y] of arguments[0]) {
+        const where = { clientX: box.x + x, clientY: box.y + y, pointerId: id, buttons: 1, pointerType: "touch" };
+        at.dispatchEvent(new PointerEvent(type, { ...where, bubbles: true }));
+      }
+      return document.querySelector("#picture svg").getAttribute("viewBox").split(" ").map(Number);
+    """
+    browser.open(pages / "gpt.html")
+    x, y, width, height = browser.run(touch, [])
+    scale = browser.run("return document.querySelector('#picture svg').getScreenCTM().a")
+    one = [["pointerdown", 1, 100, 100], ["pointermove", 1, 130, 80], ["pointerup", 1, 130, 80]]
+    moved = browser.run(touch, one)
+    assert moved == [pytest.approx(n, abs=0.1) for n in (x - 30 / scale, y + 20 / scale, width, height)]
+    two = [["pointerdown", 1, 100, 200], ["pointerdown", 2, 300, 200], ["pointermove", 1, 50, 200],
+           ["pointermove", 2, 350, 200], ["pointerup", 1, 50, 200], ["pointerup", 2, 350, 200]]  # fmt: skip
+    closer = browser.run(touch, two)
+    assert closer[2] == pytest.approx(width * 200 / 300, rel=0.01)
+    middle = moved[0] + 200 / scale, moved[1] + 200 / scale  # stays where it is
+    assert closer[0] + 200 / (scale * 1.5) == pytest.approx(middle[0], abs=0.5)
+    assert closer[1] + 200 / (scale * 1.5) == pytest.approx(middle[1], abs=0.5)
+
+
+@needs_layout
+def test_in_the_browser_arrows_beside_the_picture_leave_the_focus(browser, pages):
+    browser.open(pages / "gpt.html")
+    browser.run("const side = document.querySelector('aside'); side.tabIndex = 0; side.focus()")
+    browser.keys("ArrowDown")
+    assert browser.run("return document.activeElement.tagName") == "ASIDE"
 
 
 @needs_layout

@@ -40,6 +40,7 @@ def test_graphs_and_attention_are_shown(monkeypatch, tmp_path):
     (modules,), (scalars,), (heads,), (loss,) = shown[1:]
     for picture in (modules, scalars):
         assert picture["image/svg+xml"].lstrip().startswith(("<?xml", "<svg")), picture.get("text/plain")
+        assert picture["text/html"].startswith("<iframe") and "<script" not in picture["text/html"]
     assert "Block \u00d72" in modules["image/svg+xml"] and "data 2" in scalars["image/svg+xml"]
     assert "<iframe" in heads["text/html"] and "blocks.1.attention" in heads["text/html"]
     assert loss["text/plain"].startswith("tensor(")

@@ -134,3 +134,12 @@ def test_what_was_not_measured_is_dashed(browser, tmp_path):
     browser.click("#scale")
     assert browser.run("return document.querySelector('#loss circle:nth-of-type(9)').cx.baseVal.value") > 2 * before
     assert browser.run("return document.getElementById('scale').getAttribute('aria-pressed')") == "true"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, True), (320, False)])
+def test_nothing_bars_the_way(browser, tmp_path, width, dark):
+    with browser.seen(width, dark=dark):
+        browser.open(long_run(tmp_path))
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        assert browser.run("return [...document.querySelectorAll('svg')].every((svg) => svg.getScreenCTM().a > 0.95)")
+        assert browser.barriers() == []

@@ -37,6 +37,17 @@ LOOKS = {
     "joint": ("point", "filled", "#5b6472", "#5b6472", ""),
     "note": ("plaintext", "", "", "#7f8a9c", ""),
 }
+DARK = {  # kind: fill, line, on a dark page
+    "op": ("#2a313c", "#6d7889"),
+    "module": ("#1d3557", "#6ca4e8"),
+    "parameter": ("#46360f", "#d9a93d"),
+    "leaf": ("#173d21", "#57c46e"),
+    "input": ("#123a40", "#4fb9c6"),
+    "constant": ("#14171c", "#7f8a9c"),
+    "value": ("#14171c", "#7f8a9c"),
+    "saved": ("#382350", "#b58ae6"),
+    "result": ("#52211c", "#ff7b72"),
+}
 HOT = ("#fff8e8", "#f28c4a")  # a small gradient, a large one
 ARROWS = {
     "flow": {"color": "#5b6472", "weight": "4"},
@@ -49,7 +60,7 @@ ARROWS = {
 HASTE = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.2"}  # a large picture is laid out with less care
 FONT = "Arial"  # one that every layout engine has the measures of; the SVG names others too
 
-# The same colours on a dark page. Boxes coloured by their gradient stay light, with dark text.
+# Boxes coloured by their gradient stay light on a dark page, with dark text.
 STYLE = """
 svg { background: #ffffff }
 text { fill: #1b1f27; font-family: Arial, Helvetica, "Liberation Sans", sans-serif }
@@ -63,17 +74,15 @@ text { fill: #1b1f27; font-family: Arial, Helvetica, "Liberation Sans", sans-ser
   .again path { stroke: #6cb0ff }
   .again polygon { stroke: #6cb0ff; fill: #6cb0ff }
   .cluster > path, .cluster > polygon { fill: #1b2028; stroke: #3d4653 }
-  .op:not(.hot) > path, .op:not(.hot) > ellipse { fill: #2a313c; stroke: #6d7889 }
-  .module:not(.hot) > path, .module:not(.hot) > polygon { fill: #1d3557; stroke: #6ca4e8 }
-  .parameter:not(.hot) > path { fill: #46360f; stroke: #d9a93d }
-  .leaf:not(.hot) > polygon { fill: #173d21; stroke: #57c46e }
-  .input > polygon { fill: #123a40; stroke: #4fb9c6 }
-  .constant > polygon, .value > polygon { fill: #14171c; stroke: #7f8a9c }
-  .saved > polygon { fill: #382350; stroke: #b58ae6 }
-  .result > polygon { fill: #52211c; stroke: #ff7b72 }
-  .hot text { fill: #1b1f27 }
+DARK  .hot text { fill: #1b1f27 }
 }
-"""
+""".replace(
+    "DARK",
+    "".join(
+        f"  .{kind}:not(.hot) > :is(path, polygon, ellipse) {{ fill: {fill}; stroke: {line} }}\n"
+        for kind, (fill, line) in DARK.items()
+    ),
+)
 
 
 def to_dot(picture: Picture, **attributes: str) -> str:
@@ -272,16 +281,17 @@ def with_legend(picture: Picture) -> Picture:
     )
 
 
-def kinds_of(picture: Picture) -> list[dict[str, str]]:
-    """The kinds of boxes in a picture as a page shows them: words and colours; then the scale of gradients."""
+def kinds_of(picture: Picture) -> list[dict[str, Any]]:
+    """The kinds of boxes in a picture as a page shows them: words, fill and line; then the scale of gradients."""
     kinds = {box.kind for box in picture.boxes}
-    found = [
-        {"kind": kind, "text": words, "fill": fill, "line": line}
+    found: list[dict[str, Any]] = [
+        {"kind": kind, "text": words, "light": (fill, line), "dark": DARK[kind]}
         for kind, (_, _, fill, line, words) in LOOKS.items()
         if kind in kinds and words
     ]
     if picture.heat_range is not None:
         low, high = picture.heat_range
         text = f"norm of the gradient, {low:.2g} to {high:.2g}"
-        found.append({"kind": "scale", "text": text, "fill": f"linear-gradient(90deg, {HOT[0]}, {HOT[1]})", "line": ""})
+        scale = f"linear-gradient(90deg, {HOT[0]}, {HOT[1]})", ""
+        found.append({"kind": "scale", "text": text, "light": scale, "dark": scale})
     return found

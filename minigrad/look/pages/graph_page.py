@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import zlib
 from pathlib import Path
@@ -28,11 +29,11 @@ MARKS = {  # by what a file is known to be such a picture: only that is replaced
 }
 LIMIT = 400  # boxes of ops and modules
 READABLE = 80  # so many boxes are shown at first; of more, the overview
-PAGES = 80  # modules that the page can open
+PAGES, FEW_PAGES = 80, 12  # modules that the page can open; in a notebook
 
 
 class Graph:
-    """The picture of the graph behind one tensor, in the level asked for. Jupyter shows it as it is."""
+    """The picture of the graph behind one tensor, in the level asked for. Jupyter shows the page."""
 
     def __init__(
         self,
@@ -95,9 +96,12 @@ class Graph:
         """The picture as PDF. Raises RuntimeError where Graphviz is not installed."""
         return layout(self.dot(), "pdf")
 
-    def html(self) -> str:
-        """A page that holds the picture in all levels, and opens modules at a click. Raises RuntimeError as ``svg``."""
-        pictures, buttons = self._views()
+    def html(self, pages: int = PAGES) -> str:
+        """A page that holds the picture in all levels, and opens modules at a click. Raises RuntimeError as ``svg``.
+
+        At most ``pages`` modules can be opened.
+        """
+        pictures, buttons = self._views(pages)
         alike = Modules(self.record, True).alike
         views = {}
         for name, (picture, about) in pictures.items():
@@ -111,7 +115,14 @@ class Graph:
                 for box in picture.boxes
                 if box.kind != "joint"
             }
-            clusters = {f"c{i}": alike(cluster.path) for i, cluster in enumerate(picture.clusters)}
+            clusters = {
+                f"c{i}": {
+                    "path": alike(cluster.path),
+                    "lines": [printable(cluster.title)],
+                    "tooltip": [printable(line) for line in cluster.tooltip],
+                }
+                for i, cluster in enumerate(picture.clusters)
+            }
             legend = kinds_of(picture)
             views[name] = {"svg": to_svg(picture), "boxes": boxes, "clusters": clusters, "legend": legend, **about}
         title = self.record.trace.label(self.record.root)
@@ -120,7 +131,7 @@ class Graph:
         data = {"title": title, "views": views, "buttons": buttons, "first": first}
         return page(f"Graph of {title}", "graph", data)
 
-    def _views(self) -> tuple[dict[str, tuple[Picture, dict[str, str]]], list[tuple[str, str]]]:
+    def _views(self, pages: int = PAGES) -> tuple[dict[str, tuple[Picture, dict[str, str]]], list[tuple[str, str]]]:
         """The pictures of the page by name, each with what the page is to know of it; and the buttons for some."""
         views: dict[str, tuple[Picture, dict[str, str]]] = {}
         buttons = []
@@ -130,7 +141,7 @@ class Graph:
             buttons += [("module:", "Overview"), ("all", "All modules")]
             views["all"] = draw(record, modules, modules.shown - modules.leaves, limit, plumbing=False), {}
             first = dict.fromkeys(modules.alike(path) for path in sorted(modules.shown, key=lambda p: p.count(".")))
-            for path in ["", *first][:PAGES]:
+            for path in ["", *first][:pages]:
                 chain = modules.chain(path)
                 parent = chain[-2] if len(chain) > 1 else ""
                 picture = draw(record, modules, set(chain), limit, plumbing=False)
@@ -166,7 +177,9 @@ class Graph:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         try:
-            return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+            name, text = (html.escape(part) for part in (repr(self), self.html(FEW_PAGES)))
+            frame = f'<iframe title="{name}" style="width: 100%; height: 640px; border: 0" srcdoc="{text}"></iframe>'
+            return {"text/html": frame, "image/svg+xml": self.svg(), "text/plain": repr(self)}
         except (RuntimeError, ValueError) as error:
             return {"text/plain": f"{self!r}\n{error}"}
 

@@ -32,6 +32,9 @@ function show(name, choose) {
     group.addEventListener("pointerenter", () => describe(box));
     group.addEventListener("focus", () => pick(group));
   }
+  for (const [id, cluster] of Object.entries(view.clusters)) {
+    svg.querySelector(`#${id} > text`)?.addEventListener("pointerenter", () => describe(cluster));
+  }
   const first = svg.querySelector(".node[role]");
   if (first) first.setAttribute("tabindex", "0");
   start();
@@ -61,10 +64,10 @@ function drawTrail() {
 
 function drawLegend() {
   byId("legend").replaceChildren();
-  for (const { kind, text, fill, line } of view.legend) {
+  for (const { kind, text, light, dark } of view.legend) {
     const mark = element("i", { class: kind, "aria-hidden": "true" });
-    mark.style.background = fill;
-    if (line) mark.style.borderColor = line;
+    const colours = { "--light": light[0], "--light-line": light[1], "--dark": dark[0], "--dark-line": dark[1] };
+    for (const [name, value] of Object.entries(colours)) if (value) mark.style.setProperty(name, value);
     byId("legend").append(element("li", {}, mark, text));
   }
 }
@@ -86,7 +89,7 @@ function open(box) {
 
 function describe(box) {
   byId("about").textContent = box.lines.join(" ") || "…";
-  byId("details").textContent = box.tooltip.join("\n") + (box.opens ? "\n\nEnter or a click opens it." : "");
+  byId("details").textContent = box.tooltip.join("\n") + (box.opens ? "\n\nEnter, a click or a tap opens it." : "");
 }
 
 function pick(group) {
@@ -140,16 +143,20 @@ function setFrame(next) {
   svg.setAttribute("viewBox", frame.map((n) => n.toFixed(2)).join(" "));
 }
 
+const SMALLEST = 10; // pixels of a letter's height at first view
+
 // All of it where that can be read; of a long picture the top, of one that is also wide the part around the result.
 function start() {
   fit();
-  const points = holder.clientWidth / 1.2; // so many fit side by side at a readable size
-  if (whole[3] <= 2 * holder.clientHeight && whole[2] <= 2 * points) return;
-  const height = (points * holder.clientHeight) / holder.clientWidth;
-  if (whole[2] <= points) return setFrame([whole[0] + (whole[2] - points) / 2, whole[1], points, height]);
+  const [across, down] = [holder.clientWidth, holder.clientHeight];
+  const font = Math.min(...[...svg.querySelectorAll("text")].map((text) => Number(text.getAttribute("font-size")) || 10));
+  const scale = SMALLEST / font; // pixels for each unit of the picture
+  if (Math.min(across / whole[2], down / whole[3]) >= scale) return;
+  const [width, height] = [across / scale, down / scale];
   const [x, y] = middle(svg.querySelector(".node.result") ?? svg.querySelector(".node"));
-  const within = (at, from, length, shown) => Math.max(from, Math.min(at - shown / 2, from + length - shown));
-  setFrame([within(x, whole[0], whole[2], points), within(y, whole[1], whole[3], height), points, height]);
+  const within = (at, from, length, shown) => (length <= shown ? from + (length - shown) / 2 : Math.max(from, Math.min(at - shown / 2, from + length - shown)));
+  const long = whole[2] <= width && whole[3] > 2 * height;
+  setFrame([within(x, whole[0], whole[2], width), long ? whole[1] : within(y, whole[1], whole[3], height), width, height]);
 }
 
 function fit() {
@@ -172,27 +179,40 @@ holder.addEventListener("wheel", (event) => {
   zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, point.x, point.y);
 }, { passive: false });
 
-let grabbed = null;
+// One finger or the mouse moves the picture, two fingers also make it larger or smaller.
+const fingers = new Map(); // pointer id -> where it is, in pixels
 let moved = false;
+const between = (points) => [points.reduce((sum, p) => sum + p.x, 0) / points.length, points.reduce((sum, p) => sum + p.y, 0) / points.length];
+const spread = ([a, b]) => (b ? Math.hypot(a.x - b.x, a.y - b.y) : 1);
 holder.addEventListener("pointerdown", (event) => {
   if (event.button !== 0) return;
-  grabbed = pointAt(event);
-  moved = false;
+  if (!fingers.size) moved = false;
+  fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
 });
 holder.addEventListener("pointermove", (event) => {
-  if (!grabbed || !(event.buttons & 1)) return;
-  const point = pointAt(event);
-  const scale = svg.getScreenCTM().a;
-  if (!moved && Math.hypot(point.x - grabbed.x, point.y - grabbed.y) * scale < 4) return;
+  if (!fingers.has(event.pointerId) || !(event.buttons & 1)) return;
+  const before = [...fingers.values()].slice(0, 2);
+  const last = fingers.get(event.pointerId);
+  if (!moved && Math.hypot(event.clientX - last.x, event.clientY - last.y) < 4) return;
   if (!moved) holder.setPointerCapture(event.pointerId);
   moved = true;
   holder.classList.add("moving");
-  setFrame([frame[0] - point.x + grabbed.x, frame[1] - point.y + grabbed.y, frame[2], frame[3]]);
+  fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  const after = [...fingers.values()].slice(0, 2);
+  const [[x, y], [u, v]] = [between(before), between(after)];
+  const scale = svg.getScreenCTM().a;
+  setFrame([frame[0] - (u - x) / scale, frame[1] - (v - y) / scale, frame[2], frame[3]]);
+  if (after.length > 1) {
+    const at = pointAt({ clientX: u, clientY: v });
+    zoom(spread(before) / Math.max(1, spread(after)), at.x, at.y);
+  }
 });
-holder.addEventListener("pointerup", () => {
-  grabbed = null;
-  holder.classList.remove("moving");
-});
+for (const name of ["pointerup", "pointercancel"]) {
+  holder.addEventListener(name, (event) => {
+    fingers.delete(event.pointerId);
+    if (!fingers.size) holder.classList.remove("moving");
+  });
+}
 holder.addEventListener("click", (event) => {
   if (moved) return;
   const node = event.target.closest(".node[role]");
@@ -202,7 +222,7 @@ holder.addEventListener("click", (event) => {
     return;
   }
   const title = event.target.closest(".cluster > text");
-  const path = title && view.clusters[title.parentNode.id];
+  const path = title && view.clusters[title.parentNode.id].path;
   if (!path || !data.views["module:" + path]) return;
   const isOpen = view.path === path || view.path?.startsWith(path + ".");
   show("module:" + (isOpen ? data.views["module:" + path].parent : path), path);
@@ -237,7 +257,7 @@ const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], A
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") return close();
-  if (event.target.matches("input, select")) return;
+  if (event.target.matches("input, select") || event.target.closest("aside")) return;
   if (event.key in DIRECTIONS) step(...DIRECTIONS[event.key]);
   else if (event.key === "Enter" && chosen && !event.target.matches("button")) open(view.boxes[chosen.id]);
   else if (event.key === "+" || event.key === "=") zoom(1 / 1.25);
