@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
 from minigrad.learn import command as learn
-from minigrad.look.commands import check, examples, graph, run, step
+from minigrad.look.commands import check, doctor, examples, graph, run, step
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
 from minigrad.tools import cli
@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "step": (step.main, "walk the backward pass of a script step by step"),
     "graph": (graph.main, "draw the graph behind the first backward pass of a script"),
     "check": (check.main, "check the gradients of a function, op or module in a file"),
+    "doctor": (doctor.main, "watch the first steps of a training script, and say what is wrong with it"),
     "run": (run.main, "run a PyTorch script on this engine"),
     "examples": (examples.main, "list the examples, copy them"),
     "learn": (learn.main, "the course: write it yourself, and be told what is wrong"),

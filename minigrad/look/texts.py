@@ -20,9 +20,12 @@ class Line(NamedTuple):
     file: str
     number: int
 
+    def text(self) -> str:
+        """What stands there."""
+        return linecache.getline(self.file, self.number).strip()
+
     def __str__(self) -> str:
-        text = linecache.getline(self.file, self.number).strip()
-        return f'  File "{self.file}", line {self.number}' + (f"\n    {text}" if text else "")
+        return f'  File "{self.file}", line {self.number}' + (f"\n    {self.text()}" if self.text() else "")
 
 
 def user_line() -> Line | None:

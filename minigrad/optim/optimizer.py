@@ -18,20 +18,33 @@ from minigrad.optim.rows import join, joined, movable
 from minigrad.torch.grad_mode import enable_grad
 from minigrad.torch.hooks import RemovableHandle, add_hook
 
+BEFORE: list[Any] = []  # hooks of every optimizer
+AFTER: list[Any] = []
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before each step of every optimizer; it may return other args, kwargs."""
+    return add_hook(BEFORE, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after each step of every optimizer."""
+    return add_hook(AFTER, hook)
+
 
 def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """A ``step`` with the hooks before and after it; one that calls another step runs them once."""
 
     @functools.wraps(step)
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if self._stepping or not (self.pre_hooks or self.post_hooks):
+        if self._stepping or not (self.pre_hooks or self.post_hooks or BEFORE or AFTER):
             return step(self, *args, **kwargs)
         self._stepping = True
         try:
-            for hook in list(self.pre_hooks):
+            for hook in (*BEFORE, *self.pre_hooks):
                 args, kwargs = hook(self, args, kwargs) or (args, kwargs)
             result = step(self, *args, **kwargs)
-            for hook in list(self.post_hooks):
+            for hook in (*AFTER, *self.post_hooks):
                 hook(self, args, kwargs)
             return result
         finally:
