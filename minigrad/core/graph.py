@@ -33,7 +33,8 @@ class Node(GradFn):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scope: str  # the dotted path of the module that was running
-    given: tuple[Any, ...] = ()  # what else the op ran with: its inputs, None where a gradient is wanted; its constants
+    constants: dict[str, Any] | None = None  # with which, and with these inputs, the op could run again:
+    given: dict[int, Any] | None = None  # those that want no gradient, by position
     hooks: list[Hook] | None = None
     order: int = field(default_factory=clock.__next__)  # higher than that of every parent
 
@@ -182,7 +183,7 @@ def backward_steps(
             arrive(parent, dx, shared)
         if not retain_graph:
             node.backward = None
-            node.parents = node.given = ()
+            node.parents, node.constants, node.given = (), None, None
         step = Step(node, dz, tuple(grads))
         if state.step_observer is not None:
             state.step_observer(step)

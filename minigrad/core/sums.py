@@ -19,7 +19,7 @@ def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array, 
     shape = x.shape
 
     def backward(dz):
-        return (spread(dz, shape, axis, keepdims),)
+        return (np.broadcast_to(widen(dz, len(shape), axis, keepdims), shape),)
 
     return x.sum(axis, keepdims=keepdims), backward
 
@@ -34,7 +34,7 @@ def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> tuple[Array,
     n = x.size // max(total.size, 1)
 
     def backward(dz):
-        return (spread(dz / n, shape, axis, keepdims),)
+        return (np.broadcast_to(widen(dz / n, len(shape), axis, keepdims), shape),)
 
     with np.errstate(invalid="ignore"):  # 0 / 0: the mean of nothing
         return total / n, backward
@@ -86,8 +86,3 @@ def widen(dz: Array, ndim: int, axis: Axis, keepdims: bool) -> Array:
     if keepdims or ndim == 0:
         return dz
     return dz.reshape((1,) * ndim) if axis is None else np.expand_dims(dz, axis)
-
-
-def spread(dz: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
-    """Repeat a reduced array over its reduced axes, as a view."""
-    return np.broadcast_to(widen(dz, len(shape), axis, keepdims), shape)

@@ -26,7 +26,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
         follow(inputs)
     arrays: list[Any] = []
     parents: list[Any] = []
-    given: list[Any] = []  # the inputs that want no gradient; of the others, None
+    given: dict[int, Any] = {}
     tracked = False
     for x in inputs:
         parent: Any = None
@@ -40,8 +40,10 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
                     Tensor._warn_released(parent)  # total += loss keeps every step's graph
         else:
             arrays.append(x)
-        tracked = tracked or parent is not None
-        given.append(arrays[-1] if parent is None else None)
+        if parent is None:
+            given[len(parents)] = arrays[-1]
+        else:
+            tracked = True
         parents.append(parent)
     run = RUNS.get(op, op)  # as running(op), without a call
     if arrays and getattr(arrays[0], "itemsize", 4) == 2:  # half precision: compute in single, then round
@@ -53,7 +55,7 @@ def apply(op: Op, *inputs: Any, **constants: Any) -> Tensor:
     out = Tensor(z if type(z) is np.ndarray else np.asarray(z))
     array = out._array
     if tracked:
-        out._node = Node(op, backward, tuple(parents), array.shape, array.dtype, state.scope, (given, constants))
+        out._node = Node(op, backward, tuple(parents), array.shape, array.dtype, state.scope, constants, given)
     if array.base is not None and FACTS.get(op, NO_FACTS).view:
         out._view = inputs[0], op, constants, written, recording  # for ``follow``
     if state.observer is not None:

@@ -96,12 +96,12 @@ def derived(nodes: Sequence[Node], leading: set[Node], like: Any) -> dict[Node, 
     for node in nodes:
         if node.backward is None:
             raise node.released()
-        given, constants = node.given
+        constants, given = node.constants or {}, node.given or {}
         inputs = [
             values[parent] if type(parent) is Node
             else Traced(parent) if parent is not None
-            else Traced(like._made(x)) if isinstance(x, np.ndarray) else x
-            for x, parent in zip(given, node.parents, strict=True)
+            else Traced(like._made(given[i])) if isinstance(given[i], np.ndarray) else given[i]
+            for i, parent in enumerate(node.parents)
         ]  # fmt: skip
         if node.order < writes.latest:
             _check_unwritten(node, inputs, constants)

@@ -54,8 +54,8 @@ class Level:
         parent = (x.grad_fn or x) if self.recorded and x.requires_grad else None
         array = x._array.copy()
         new = Tensor(array)
-        given = [x._array.copy() if parent is None else None]
-        new._node = Node(ops.clone, _pass_on, (parent,), x.shape, x.dtype, state.scope, (given, {}))
+        given = {0: x._array.copy()} if parent is None else None
+        new._node = Node(ops.clone, _pass_on, (parent,), x.shape, x.dtype, state.scope, given=given)
         self.variables.append(new)
         if _open.nodes is None:
             _open.nodes = set()
