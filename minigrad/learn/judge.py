@@ -359,6 +359,15 @@ class Judge:
             return mine and not all(self.agrees(part, run.slopes[i]) for part, run in pairs)
 
         for mistake, gradients in theirs:
+            pairs = [
+                pair
+                for part, run in zip(gradients, runs, strict=True)
+                for pair in zip(part, run.gradients, strict=True)
+            ]
+            exact = all(b is not None and self.agrees(a, b) for a, b in pairs)
+            if exact and all(fits(gradients, i) for i in wrong):
+                return dict.fromkeys(wrong, mistake)
+        for mistake, gradients in theirs:
             if all(fits(gradients, i) for i in wrong):
                 return dict.fromkeys(wrong, mistake)
         for mistake, gradients in theirs:
