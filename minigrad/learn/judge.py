@@ -346,33 +346,29 @@ class Judge:
 
     def named_backward(self, runs: list[Run], wrong: list[int]) -> dict[int, Mistake]:
         """The known mistake behind each wrong gradient, where all draws agree; one that explains all comes first."""
-        found: dict[int, Mistake] = {}
-        theirs = []
+        theirs: list[tuple[Mistake, list[tuple[list[Any], Run]]]] = []
         for mistake in self.exercise.mistakes:
             gradients = [gradients_of(self.exercise, mistake, run) for run in runs]
-            if all(part is not None for part in gradients):
-                theirs.append((mistake, gradients))
+            pairs = [(part, run) for part, run in zip(gradients, runs, strict=True) if part is not None]
+            if len(pairs) == len(runs):
+                theirs.append((mistake, pairs))
 
-        def fits(gradients: list[Any], i: int) -> bool:
-            pairs = [(part[i], run) for part, run in zip(gradients, runs, strict=True)]
-            mine = all(same(part, run.gradients[i]) for part, run in pairs)
-            return mine and not all(self.agrees(part, run.slopes[i]) for part, run in pairs)
+        def fits(pairs: list[tuple[list[Any], Run]], i: int) -> bool:
+            mine = all(same(part[i], run.gradients[i]) for part, run in pairs)
+            return mine and not all(self.agrees(part[i], run.slopes[i]) for part, run in pairs)
 
-        for mistake, gradients in theirs:
-            pairs = [
-                pair
-                for part, run in zip(gradients, runs, strict=True)
-                for pair in zip(part, run.gradients, strict=True)
-            ]
-            exact = all(b is not None and self.agrees(a, b) for a, b in pairs)
-            if exact and all(fits(gradients, i) for i in wrong):
-                return dict.fromkeys(wrong, mistake)
-        for mistake, gradients in theirs:
-            if all(fits(gradients, i) for i in wrong):
-                return dict.fromkeys(wrong, mistake)
-        for mistake, gradients in theirs:
+        def right(pairs: list[tuple[list[Any], Run]], i: int) -> bool:
+            return all(self.agrees(part[i], run.slopes[i]) for part, run in pairs)
+
+        explain = [(mistake, pairs) for mistake, pairs in theirs if all(fits(pairs, i) for i in wrong)]
+        fine = [i for i in range(len(runs[0].slopes)) if i not in wrong]
+        explain.sort(key=lambda pair: not all(right(pair[1], i) for i in fine))  # what else is right comes first
+        if explain:
+            return dict.fromkeys(wrong, explain[0][0])
+        found: dict[int, Mistake] = {}
+        for mistake, pairs in theirs:
             for i in wrong:
-                if i not in found and fits(gradients, i):
+                if i not in found and fits(pairs, i):
                     found[i] = mistake
         return found
 
@@ -477,7 +473,9 @@ def gradients_of(exercise: Exercise, mistake: Mistake, run: Run) -> list[Any] | 
         return None
     found = list(found) if isinstance(found, tuple | list) else [found]
     places = arrays_of(run.draw[0])
-    return [found[i] for i in places] if len(found) == len(run.draw[0]) else found
+    if len(found) == len(run.draw[0]):
+        return [found[i] for i in places]
+    return found if len(found) == len(places) else None
 
 
 def parts(value: Any, single: bool) -> list[Array]:
