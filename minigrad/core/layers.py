@@ -155,7 +155,7 @@ class ModuleList(Numbered, Module):
             self.add_module(str(i), module)
 
     def __iter__(self) -> Any:
-        return iter(list(self._modules.values()))
+        return iter([module for _, module in self._parts("_modules")])
 
 
 def cross_entropy(

@@ -9,8 +9,6 @@ from minigrad.core.graph import state
 from minigrad.core.tensor import Tensor
 from minigrad.torch.module import Forward, ModuleMethods, P, R
 
-PARTS = ("_parameters", "_modules", "_buffers")
-
 
 class Parameter(Tensor):
     """A tensor of any shape that is learned: a module that gets one as an attribute lists it in ``parameters()``."""
@@ -28,18 +26,17 @@ class Module(ModuleMethods):
     runs ``forward`` and notes where it runs, so that every op in the graph and every error knows its module's path.
     """
 
-    _structure = object()  # a new one each time a module is added to or taken from another: paths have changed then
+    _structure = object()  # a new one each time a parameter or module is added to a module, or taken from it
     training: bool
     forward: Callable[..., Any]
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
+        kinds: dict[
+            str, str
+        ] = {}  # which attributes are parts, and of what kind: "_parameters", "_modules", "_buffers"
         temporary: set[str] = set()  # names of buffers that stay out of the state dict
-        # Not by assignment: __setattr__ below looks into these dicts.
-        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _temporary=temporary)
-        self.__dict__.update(_pre_hooks=[], _hooks=[])
+        # Not by assignment: __setattr__ below looks into these.
+        self.__dict__.update(training=True, _kinds=kinds, _temporary=temporary, _pre_hooks=[], _hooks=[])
 
     def __call__(self: Forward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         paths, before = state.paths, state.scope
@@ -71,7 +68,7 @@ class Module(ModuleMethods):
         elif isinstance(value, Module):
             self._register("_modules", name, value)
         else:
-            kind = next((kind for kind in PARTS if name in self.__dict__.get(kind, ())), None)
+            kind = self.__dict__.get("_kinds", {}).get(name)
             if kind is None:
                 object.__setattr__(self, name, value)
             elif value is None or (kind == "_buffers" and isinstance(value, Tensor)):
@@ -79,29 +76,29 @@ class Module(ModuleMethods):
             else:
                 raise self._wrong_part(kind, name)
 
-    def __getattr__(self, name: str) -> Any:  # asked only where there is no such attribute in __dict__ or the class
-        parts = self.__dict__
-        if "_modules" not in parts:
+    def __getattr__(self, name: str) -> Any:  # asked only where there is no such attribute, or by a subclass's own
+        if name in self.__dict__:
+            return self.__dict__[name]
+        if "_kinds" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__() must call super().__init__() before anything else")
-        for kind in PARTS:
-            if name in parts[kind]:
-                return parts[kind][name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def _register(self, kind: str, name: str, value: Any) -> None:
         """Put a part under a name, in place of whatever had the name."""
-        parts = self.__dict__
-        if "_modules" not in parts:
+        if "_kinds" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__() must call super().__init__() before {name!r}")
-        if name not in parts[kind]:
+        if self._kinds.get(name) != kind:
             self._check_name(name)
-            for other in PARTS:
-                parts[other].pop(name, None)
-            parts.pop(name, None)
+            self._kinds.pop(name, None)
+            self._kinds[name] = kind
             self._temporary.discard(name)
-        parts[kind][name] = value
-        if kind == "_modules":
+        self.__dict__[name] = value
+        if kind != "_buffers":
             Module._structure = object()
+
+    def _parts(self, kind: str) -> list[tuple[str, Any]]:
+        """The parts of one kind with their names, in the order of assignment."""
+        return [(name, self.__dict__[name]) for name, found in self._kinds.items() if found == kind]
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -112,7 +109,7 @@ class Module(ModuleMethods):
             if remove_duplicate:
                 memo.add(self)
             yield prefix, self
-            for name, module in self._modules.items():
+            for name, module in self._parts("_modules"):
                 if module is not None:
                     yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
@@ -127,11 +124,14 @@ class Module(ModuleMethods):
         seen: set[int] = set()
         modules = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
         for path, module in modules:
-            for name, member in module.__dict__[kind].items():
+            for name, member in module._parts(kind):
                 if member is not None and id(member) not in seen:
                     if once:
                         seen.add(id(member))
                     yield f"{path}.{name}" if path else name, member
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once; without those of the modules inside if ``recurse`` is False."""
+        if recurse and type(self).named_parameters is Module.named_parameters:
+            return iter(self._parameters_below())
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))

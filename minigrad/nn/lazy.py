@@ -74,8 +74,8 @@ class _Lazy(Module):
             if isinstance(parameter, UninitializedParameter):
                 parameter.materialize(made._parameters[name])
         self._buffers.update(made._buffers)
-        own = ("training", "_parameters", "_buffers", "_modules", "_temporary", "_pre_hooks", "_hooks")
-        self.__dict__.update({name: value for name, value in made.__dict__.items() if name not in own})
+        own = ("training", "_kinds", "_temporary", "_pre_hooks", "_hooks")
+        self.__dict__.update({name: value for name, value in made._plain_attributes().items() if name not in own})
         self.__class__ = self.becomes
 
 

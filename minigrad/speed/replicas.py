@@ -108,8 +108,8 @@ class Team:
         news = {
             (i, name): value
             for i, (m, known) in enumerate(zip(modules, self.attributes, strict=True))
-            for name, value in vars(m).items()
-            if (name not in known or known[name] is not value) and name != "_paths"
+            for name, value in m._plain_attributes().items()
+            if name not in known or known[name] is not value
         }
         if not _copies_well(list(news.values())):
             self.restart(count, structure, tensors)
@@ -145,7 +145,7 @@ class Team:
 
     def note_attributes(self) -> None:
         """Take what the modules' attributes are now for known: ``forward`` changed them, here as there."""
-        self.attributes = [dict(vars(m)) for m in self.module.modules()]
+        self.attributes = [m._plain_attributes() for m in self.module.modules()]
 
     def close(self) -> None:
         """End the workers."""
@@ -345,7 +345,7 @@ class Replica:
 def tensors_of(modules: list[Module]) -> list[Tensor]:
     """Their parameters, buffers and other leaves that are attributes, each once."""
     members = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
-    members += [t for m in modules for t in vars(m).values() if type(t) is Tensor and t._requires_grad]
+    members += [t for m in modules for t in m._plain_attributes().values() if type(t) is Tensor and t._requires_grad]
     return list({id(t): t for t in members}.values())
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from minigrad.core.module import Module, Parameter
     from minigrad.core.tensor import Tensor
 
+KEPT = ("_paths", "_found")  # what a module keeps of the last walk over its parts
 M = TypeVar("M", bound="ModuleMethods")
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -44,11 +46,47 @@ class Forward(Protocol[P, R]):
     def _run_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
 
+class Parts(MutableMapping[str, Any]):
+    """The parameters, modules or buffers of a module by name: attributes of it, which are changed here too."""
+
+    def __init__(self, module: Any, kind: str) -> None:
+        self._module, self._kind, self._kinds = module, kind, module._kinds
+
+    def __getitem__(self, name: str) -> Any:
+        if self._kinds.get(name) != self._kind:
+            raise KeyError(name)
+        return self._module.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._module._register(self._kind, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        self[name]  # or a KeyError
+        delattr(self._module, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, kind in self._kinds.items() if kind == self._kind])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def items(self) -> Any:  # and values(): a list is quicker than the views that the base class makes
+        return self._module._parts(self._kind)
+
+    def values(self) -> Any:
+        return [value for _, value in self.items()]
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+
 class ModuleMethods:
-    """Base of Module. What it needs of its subclass are the dicts of parts, ``named_modules`` and ``_register``."""
+    """Base of Module. What it needs of its subclass are ``_kinds``, ``named_modules`` and ``_register``."""
 
     __dict__: dict[str, Any]
+    _kinds: dict[str, str]  # of each part, in the order of assignment: "_parameters", "_modules" or "_buffers"
     _temporary: set[str]  # names of buffers that stay out of the state dict
+    _structure: object
     _pre_hooks: list[Any]
     _hooks: list[Any]
     parameters: Callable[..., Iterator[Parameter]]
@@ -56,8 +94,24 @@ class ModuleMethods:
     named_modules: Callable[..., Iterator[tuple[str, Any]]]
     shown = ""  # what the printed form shows: "in_features=, bias=", or without = for the value alone
 
+    _parameters = property(lambda self: Parts(self, "_parameters"))
+    _modules = property(lambda self: Parts(self, "_modules"))
+    _buffers = property(lambda self: Parts(self, "_buffers"))
+
+    def _plain_attributes(self: Any) -> dict[str, Any]:
+        """The attributes that are no parts, without what is kept from the last walk."""
+        return {name: value for name, value in self.__dict__.items() if name not in (*self._kinds, *KEPT)}
+
+    def _parameters_below(self: Any) -> list[Any]:
+        """The parameters of this module and all below it, each once; looked for anew only where a part has changed."""
+        version, found = self.__dict__.get("_found", (None, []))
+        if version is not self._structure:
+            version, found = self._structure, [weakref.ref(p) for _, p in self.named_parameters()]
+            self.__dict__["_found"] = version, found
+        return [parameter() for parameter in found]
+
     def __getstate__(self: Any) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_paths"}  # ids are not a copy's ids
+        return {name: value for name, value in self.__dict__.items() if name not in KEPT}  # ids are not a copy's ids
 
     def _run_with_hooks(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in list(self._pre_hooks):
@@ -79,16 +133,11 @@ class ModuleMethods:
         return add_hook(self._hooks, hook)
 
     def __delattr__(self: Any, name: str) -> None:
-        for kind in ("_parameters", "_modules", "_buffers"):
-            if name in self.__dict__[kind]:
-                self._register(kind, name, None)  # so that whoever keeps paths hears of it
-                del self.__dict__[kind][name]
-                self._temporary.discard(name)
-                return
+        if name in self._kinds:
+            self._register(self._kinds[name], name, None)  # so that whoever keeps paths hears of it
+            del self._kinds[name]
+            self._temporary.discard(name)
         object.__delattr__(self, name)
-
-    def __dir__(self: Any) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
 
     def register_parameter(self: Any, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name; None keeps the name for a parameter that is switched off.
@@ -342,12 +391,7 @@ class ModuleMethods:
 
     def _check_free(self: Any, kind: str, name: str) -> None:
         """Raise KeyError where something of another kind has the name, which a registration would drop."""
-        if name not in self.__dict__.get(kind, ()) and name in (
-            *self.__dict__.keys(),
-            *self.__dict__.get("_parameters", ()),
-            *self.__dict__.get("_buffers", ()),
-            *self.__dict__.get("_modules", ()),
-        ):
+        if name in self.__dict__ and self._kinds.get(name) != kind:
             raise KeyError(f"attribute {name!r} exists already in {type(self).__name__}: del it before")
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
