@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,15 @@ import numpy as np
 from minigrad import ops
 from minigrad.core.graph import Node, Step, backward_steps, state
 from minigrad.core.tensor import Tensor
-from minigrad.nn import Module, MultiheadAttention
+from minigrad.look.pages.by_hand import ByHand
+from minigrad.nn import Module
 from minigrad.nn.efficient_attention import EfficientAttention, LongformerAttention
 from minigrad.nn.functional import cross_entropy
 from minigrad.ops import Array
 from minigrad.torch.grad_mode import enable_grad
+
+
+ARRAYS = "query", "key", "value", "bias", "allowed", "scores", "weights", "output", "gradient", "exact"
 
 
 @dataclass
@@ -25,13 +29,14 @@ class AttentionLayer:
 
     weights = softmax(scores), scores = scale * query @ keyᵀ + bias, -inf where attention is not allowed;
     output = weights @ value; gradient = d loss / d weights.
-    An efficient variant makes no such weights: its ``weights`` are the ones it implies, ``exact`` those of softmax
+    ``notes`` say what is odd about attention that a program writes itself, where the weights may be no softmax:
+    ``exact`` is then what that would be. An efficient variant makes no such weights: its ``weights`` are the ones it implies, ``exact`` those of softmax
     attention on the same queries and keys, ``cost`` what it counts up to (multiply-adds, bytes), beside that of exact.
     """
 
     path: str
     kind: str  # "self" or "cross"
-    method: str  # "exact", or the class of the efficient variant
+    method: str  # "exact", "written by hand" where the weights are no softmax, or the class of the efficient variant
     query: Array  # (H, T, D)
     key: Array  # (H, S, D)
     value: Array  # (H, S, E)
@@ -44,6 +49,7 @@ class AttentionLayer:
     gradient: Array | None = None  # (H, T, S)
     exact: Array | None = None  # (H, T, S)
     cost: dict[str, int] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def attention_layers(
@@ -52,17 +58,18 @@ def attention_layers(
     """Run ``model(*inputs)`` in evaluation mode and back, and return its attention layers in the order they ran.
 
     Seen are ``F.scaled_dot_product_attention``, ``nn.MultiheadAttention`` and the efficient variants, wherever in the
-    model they are. ``loss(output)`` is what the gradients are of; without it, the loss that the model returns, or else
-    the cross-entropy of its own likeliest answers. Neither the model nor any ``.grad`` is changed. Raises ValueError
-    where the model has no such layer.
+    model they are, and attention written by hand: a product of two results, a softmax, a product. Heads that are
+    modules of their own, one beside the other, are one layer. ``loss(output)`` is what the gradients are of; without
+    it, the loss that the model returns, or else the cross-entropy of its own likeliest answers. Neither the model nor
+    any ``.grad`` is changed. Raises ValueError where the model has no such layer.
     """
-    watcher = _Watcher(model)
+    watcher = _Watcher(model, _batch(inputs))
     was_training = model.training
     before = state.observer
     hooks = [
         m.register_forward_hook(watcher.on_efficient) for m in model.modules() if isinstance(m, EfficientAttention)
     ]
-    hooks += [m.register_forward_pre_hook(watcher.on_call) for m in model.modules() if type(m) is MultiheadAttention]
+    hooks += [m.register_forward_pre_hook(watcher.on_call) for m in model.modules()]
     model.eval()
     try:
         state.observer = watcher.on_op
@@ -73,7 +80,7 @@ def attention_layers(
         if not watcher.layers:
             raise ValueError(
                 f"{type(model).__name__} ran no attention that can be seen: use F.scaled_dot_product_attention or "
-                "nn.MultiheadAttention in it"
+                "nn.MultiheadAttention in it, or softmax between two products, query @ keyᵀ and weights @ value"
             )
         if root._node is not None:
             start = [(root._node, np.ones_like(root._array))]
@@ -84,7 +91,46 @@ def attention_layers(
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return watcher.layers
+    return _side_by_side(watcher.layers)
+
+
+def _batch(inputs: Sequence[Any]) -> int:
+    """How many sequences a model is given."""
+    first = inputs[0] if inputs else None
+    return first.shape[0] if isinstance(first, Tensor) and first.ndim > 1 else 1
+
+
+def _side_by_side(layers: list[AttentionLayer]) -> list[AttentionLayer]:
+    """Single heads that follow one another, ``heads.0``, ``heads.1``, ..., and ask alike, as the heads of one layer."""
+    found: list[AttentionLayer] = []
+    names: list[list[str]] = []  # the last parts of the paths of those in each
+    for layer in layers:
+        around, _, name = layer.path.rpartition(".")
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and name.isdigit()
+            and int(name) == int(names[-1][-1] if names[-1][-1].isdigit() else -2) + 1
+            and last.path.rpartition(".")[0] == around
+            and len(layer.weights) == 1
+            and (last.kind, last.method, last.scale) == (layer.kind, layer.method, layer.scale)
+            and all(_shape(getattr(last, each)) == _shape(getattr(layer, each)) for each in ARRAYS)
+        ):
+            for each in ARRAYS:
+                if getattr(last, each) is not None:
+                    setattr(last, each, np.concatenate([getattr(last, each), getattr(layer, each)]))
+            last.notes += [note for note in layer.notes if note not in last.notes]
+            names[-1].append(name)
+        else:
+            found.append(layer)
+            names.append([name])
+    for layer, parts in zip(found, names, strict=True):
+        layer.path += f" … {parts[-1]}" if len(parts) > 1 else ""
+    return found
+
+
+def _shape(array: Array | None) -> Any:
+    return None if array is None else array.shape[1:]
 
 
 def _own_loss(output: Any) -> Tensor:
@@ -100,18 +146,18 @@ def _own_loss(output: Any) -> Tensor:
 class _Watcher:
     """Collects attention layers as ops run, and their gradients as backward walks."""
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: Module, batch: int) -> None:
+        self.batch = batch
+        self.by_hand = ByHand()
         self.layers: list[AttentionLayer] = []
         self.paths = {id(m): path or type(m).__name__ for path, m in model.named_modules()}
         self.efficient = {self.paths[id(m)] for m in model.modules() if isinstance(m, EfficientAttention)}
-        self.composed = {self.paths[id(m)] for m in model.modules() if type(m) is MultiheadAttention}
-        self.cross: set[str] = set()  # paths of a MultiheadAttention that was given two sequences
+        self.cross: set[str] = set()  # paths of modules that were given two sequences
         self.made: dict[Node, tuple[AttentionLayer, str]] = {}  # whose gradient tells that of the weights
-        self.products: list[tuple[Any, ...]] = []  # inputs of the latest products in a MultiheadAttention
-        self.pending: tuple[Array, Tensor] | None = None  # scores and weights that wait for their values
 
     def on_call(self, module: Any, args: tuple[Any, ...]) -> None:
-        if len(args) > 1 and args[0] is not args[1]:
+        two = [x for x in args[:2] if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1]
+        if len(two) > 1 and two[0] is not two[1] and two[0].shape[-1] == two[1].shape[-1]:
             self.cross.add(self.paths[id(module)])
 
     def on_op(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
@@ -122,29 +168,37 @@ class _Watcher:
             bias = inputs[3]._array if len(inputs) > 3 and inputs[3] is not None else None
             layer = _exact(state.scope, query, key, value, bias, constants, out._array)
             self._add(layer, out, "output")
-        elif state.scope in self.composed:
-            self._composed(op, inputs, out)
+            return
+        found = self.by_hand.on_op(op, inputs, constants, out)
+        if found is None:
+            return
+        query, key, value, allowed, scores, weights, output = (
+            self._one(x)
+            for x in (
+                found.query,
+                found.key,
+                found.value,
+                found.allowed,
+                found.scores,
+                found.weights._array,
+                found.output,
+            )
+        )
+        bias, softmax = (None if x is None else self._one(x) for x in (found.bias, found.softmax))
+        method = "exact" if softmax is None else "written by hand"
+        layer = AttentionLayer(
+            state.scope, "self", method, query, key, value, found.scale, bias, allowed, scores, weights, output,
+            exact=softmax, notes=found.notes,
+        )  # fmt: skip
+        if state.scope in self.cross:
+            layer.kind = "cross"
+        self._add(layer, found.weights, "weights")
 
-    def _composed(self, op: Any, inputs: Sequence[Any], out: Tensor) -> None:
-        """MultiheadAttention with need_weights: query @ keyᵀ, scaled and masked, softmax, @ value."""
-        if op is ops.softmax:
-            self.pending = inputs[0]._array, out
-        elif op is ops.matmul and self.pending is None:
-            self.products = [tuple(inputs)]
-        elif op is ops.matmul and self.pending is not None and self.products:
-            query, key = (x._array for x in self.products[0])
-            query, key, value = _one(query), _one(key).swapaxes(-1, -2), _one(inputs[1]._array)
-            scores, weights = self.pending
-            scale = 1 / math.sqrt(query.shape[-1])
-            layer = AttentionLayer(
-                state.scope, "self", "exact", query, key, value, scale, None, np.isfinite(_one(scores)),
-                _one(scores), _one(weights._array), _one(out._array),
-            )  # fmt: skip
-            added = layer.scores - scale * query @ key.swapaxes(-1, -2)
-            if np.abs(added[layer.allowed]).max(initial=0) > 1e-5 * max(1, np.abs(layer.scores[layer.allowed]).max()):
-                layer.bias = np.where(layer.allowed, added, 0)
-            self._add(layer, weights, "weights")
-            self.pending = None
+    def _one(self, x: Array) -> Array:
+        """The first sequence of a batch, of which the first axis is part where there is none for the heads."""
+        if x.ndim == 3 and self.batch > 1 and len(x) % self.batch == 0:
+            return x[: len(x) // self.batch]
+        return _one(x)
 
     def on_efficient(self, module: Any, args: tuple[Any, ...], out: Tensor) -> None:
         query, key, value = (x._array for x in args[:3])
@@ -160,7 +214,7 @@ class _Watcher:
         self._add(layer, out, "output")
 
     def _add(self, layer: AttentionLayer, out: Tensor, what: str) -> None:
-        if layer.query.shape[1] != layer.key.shape[1] or "cross" in layer.path or layer.path in self.cross:
+        if layer.query.shape[1] != layer.key.shape[1] or "cross" in layer.path:
             layer.kind = "cross"
         self.layers.append(layer)
         if out._node is not None:
@@ -169,8 +223,7 @@ class _Watcher:
     def on_step(self, step: Step) -> None:
         layer, what = self.made.get(step.node, (None, ""))
         if layer is not None:
-            dz = _one(step.dz)
-            layer.gradient = dz if what == "weights" else dz @ layer.value.swapaxes(-1, -2)
+            layer.gradient = self._one(step.dz) if what == "weights" else _one(step.dz) @ layer.value.swapaxes(-1, -2)
 
 
 def _exact(
