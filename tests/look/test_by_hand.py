@@ -1,4 +1,4 @@
-"""Attention that programs write themselves is seen from the ops that ran, whatever wrote it, and what is odd is said."""
+"""Attention that programs write themselves is seen from the ops that ran, and what is odd about it is said."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Joined(nn.Module):
             elif what == "mask":
                 att = att.masked_fill(self.bias[:, :, :t, :t] == 0, self.fill)
             elif what == "add":
-                att = att + mg.where(self.bias[:, :, :t, :t] == 0, -1e9, 0.0)
+                att = att + (self.bias[:, :, :t, :t] == 0).float() * -1e9
             elif what == "where":
                 att = mg.where(self.bias[:, :, :t, :t] == 1, att, mg.tensor(-math.inf))
         y = F.softmax(att, dim=-1) @ v
@@ -254,7 +254,7 @@ class NoAttention(nn.Module):
 
 
 def test_a_layer_of_learned_tables_is_no_attention():
-    with pytest.raises(ValueError, match="ran no attention that can be seen: .*softmax between two products"):
+    with pytest.raises(ValueError, match=r"ran no attention that can be seen: .*softmax between two products"):
         layers_of(NoAttention())
 
 

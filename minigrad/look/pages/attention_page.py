@@ -144,7 +144,7 @@ class Workbench:
             except ValueError as error:  # a word of the target is not in the source
                 missing = error
                 continue
-            lines.append(f"\nlayer {n}, {one.path}")
+            lines += [f"\nlayer {n}, {one.path}", *(f"  odd: {note}" for note in one.notes)]
             for h in range(len(one.weights)):
                 if head not in (None, h):
                     continue
@@ -196,7 +196,8 @@ class Workbench:
             ]
         else:
             implied, exact = one.weights[head, query, key], one.exact[head, query, key]
-            lines.append(f"  weight     {_short(implied)} implied by {one.method}, {_short(exact)} in exact attention")
+            how = "as used" if one.cost is None else f"implied by {one.method}"
+            lines.append(f"  weight     {_short(implied)} {how}, {_short(exact)} in exact attention")
         if one.gradient is not None:
             lines.append(f"  dL/dA      {_short(one.gradient[head, query, key])}")
         lines += [
@@ -460,6 +461,7 @@ def _data(bench: Workbench) -> dict[str, Any]:
                 "sizes": [D, E],
                 "totals": [T, S],
                 "scale": layer.scale,
+                "notes": layer.notes,
                 "heads": heads,
                 "cost": None if layer.cost is None else {"here": layer.cost, "exact": exact_cost},
             }

@@ -19,7 +19,6 @@ from minigrad.nn.functional import cross_entropy
 from minigrad.ops import Array
 from minigrad.torch.grad_mode import enable_grad
 
-
 ARRAYS = "query", "key", "value", "bias", "allowed", "scores", "weights", "output", "gradient", "exact"
 
 
@@ -30,8 +29,9 @@ class AttentionLayer:
     weights = softmax(scores), scores = scale * query @ keyᵀ + bias, -inf where attention is not allowed;
     output = weights @ value; gradient = d loss / d weights.
     ``notes`` say what is odd about attention that a program writes itself, where the weights may be no softmax:
-    ``exact`` is then what that would be. An efficient variant makes no such weights: its ``weights`` are the ones it implies, ``exact`` those of softmax
-    attention on the same queries and keys, ``cost`` what it counts up to (multiply-adds, bytes), beside that of exact.
+    ``exact`` is then what that would be. An efficient variant makes no such weights: its ``weights`` are the ones it
+    implies, ``exact`` those of softmax attention on the same queries and keys, ``cost`` what it counts up to
+    (multiply-adds, bytes), beside that of exact.
     """
 
     path: str

@@ -165,10 +165,15 @@ function drawOverview() {
     const row = element("div", { class: "row" });
     layer.heads.forEach((held, h) => row.append(thumbnail(n, h)));
     view.append(element("section", { "aria-label": `Layer ${n}`, style: `--heads: ${layer.heads.length}` },
-      element("h2", {}, `Layer ${n} `, element("code", {}, layer.path), layer.method === "exact" ? null : element("span", { class: "quiet" }, ` ${layer.method}`)), row));
+      element("h2", {}, `Layer ${n} `, element("code", {}, layer.path), layer.method === "exact" ? null : element("span", { class: "quiet" }, ` ${layer.method}`)), ...odd(layer), row));
   }
   const signed = layersOf(state.group).some((n) => data.layers[n].heads.some((_, h) => headOf(n, h).weights.some((weight) => weight < -1e-6)));
   byId("view").replaceChildren(view, legend(1, signed, layersOf(state.group).some((n) => headOf(n, 0).allowed.includes(0))));
+}
+
+// What is odd about a layer that a program wrote itself.
+function odd(layer) {
+  return layer.notes.map((note) => element("p", { class: "odd" }, `odd: ${note}`));
 }
 
 function thumbnail(n, h) {
@@ -225,13 +230,14 @@ function drawHead() {
   const maps = element("div", { class: "maps" });
   if (one.exact) {
     const difference = one.weights.map((weight, at) => weight - one.exact[at]);
-    maps.append(heatMap(one, one.weights, 1, "The weights it implies"), heatMap(one, one.exact, 1, "Exact attention on the same queries and keys"),
-      heatMap(one, difference, largestOf(difference), "Implied minus exact"));
+    maps.append(heatMap(one, one.weights, 1, one.layer.cost ? "The weights it implies" : "The weights it uses"), heatMap(one, one.exact, 1, "Exact attention on the same queries and keys"),
+      heatMap(one, difference, largestOf(difference), one.layer.cost ? "Implied minus exact" : "Used minus exact"));
   } else maps.append(heatMap(one, one.weights, 1, "Attention weights A: each row sums to 1"));
   if (one.gradient) maps.append(heatMap(one, one.gradient, largestOf(one.gradient), "dL/dA: how the loss would change with each weight"));
   maps.append(element("div", { class: "steps", id: "steps" }));
   byId("view").replaceChildren(
     element("h2", { class: "which" }, `Layer ${state.layer}, head ${state.head} `, element("span", { class: "quiet" }, `${one.layer.path}${one.exact ? `, ${one.layer.method}` : ""}: ${one.character}`)),
+    ...odd(one.layer),
     maps,
   );
   drawSelection();
@@ -410,7 +416,7 @@ function softmaxSection(one, row, i, j) {
     line("m = ", strong(row.largest, "largest"), ", sum of exp(s − m) = ", strong(row.total, "total"),
       one.rest ? ` of which ${format(row.rest)} from the keys that are not shown` : ""),
     line(`weight of ${place(one.columns, j)} = ${format(row.exps[j])} / ${format(row.total)} = `, strong(row.weights[j], "weight"),
-      one.exact ? `; ${one.layer.method} implies ` : null, one.exact ? strong(one.weights[i * one.S + j], "implied") : null),
+      one.exact ? (one.layer.cost ? `; ${one.layer.method} implies ` : "; used is ") : null, one.exact ? strong(one.weights[i * one.S + j], "implied") : null),
   );
 }
 
