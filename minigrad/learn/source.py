@@ -1,7 +1,8 @@
 """A chapter's one source, read: its cells, and what is made of it: the student's copy, a notebook, a page.
 
 The source is a Python script in the percent format (``# %%`` begins a cell, ``# %% [markdown]`` a text). What a learner
-is to write stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``, as nbgrader has it.
+is to write stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``, as nbgrader has it. Lines there that begin
+with ``#:`` are what the copy has in its place, for something to mend.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Chapter:
         def open_(found: re.Match[str]) -> str:
             indent, solution = found.groups()
             name = _enclosing(self.source[: found.start()])
+            broken = re.findall(rf"^{indent}#: ?([^\n]*)$", solution, re.MULTILINE)
+            if broken:  # something to mend
+                return "".join(f"{indent}{line}".rstrip() + "\n" for line in broken)
             values = re.findall(rf"^{indent}(\w+) = ", solution, re.MULTILINE) if not indent else []
             if values:  # at the top level: a value to choose
                 return "".join(f"{value} = None  # yours\n" for value in values)
