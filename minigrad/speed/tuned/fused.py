@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from minigrad.core.sums import finite_max
 from minigrad.ops import activation
 from minigrad.optim.blocks import blocks
 from minigrad.speed.twins import twin
+
+SMALL = 1 << 14  # one-hot numbers: so many are multiplied faster than ids are sorted
 
 
 @twin(arithmetic.gelu_tanh)
@@ -87,17 +91,20 @@ def layer_norm(
         return normalize.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
     if not weight.shape == bias.shape == x.shape[-1:] or not weight.dtype == bias.dtype == x.dtype:
         return normalize.layer_norm(x, weight, bias, ndim=ndim, eps=eps)
-    flat = x.reshape(-1, x.shape[-1])
-    average = np.full(len(weight), 1 / len(weight), x.dtype)  # a product with it is a mean, made by BLAS
+    flat, size, dtype = x.reshape(-1, x.shape[-1]), len(weight), x.dtype
+    average = constants(1 / size, size, dtype)  # a product with it is a mean, made by BLAS
     n = flat - (flat @ average)[:, None]
-    rstd = (1 / np.sqrt(np.vecdot(n, n) / len(weight) + eps))[:, None]
+    spread = np.vecdot(n, n)
+    spread /= size
+    spread += eps
+    rstd = np.reciprocal(np.sqrt(spread, out=spread), out=spread)[:, None]
     n *= rstd
     z = n * weight
     z += bias
 
     def backward(dz):
         dz = dz.reshape(flat.shape)
-        each = np.ones(len(dz), x.dtype)
+        each = constants(1, len(dz), dtype)
         scaled = weight * average
         dx = dz * n
         dweight, dbias = each @ dx, each @ dz
@@ -111,6 +118,14 @@ def layer_norm(
     return z.reshape(x.shape), backward
 
 
+@functools.lru_cache(maxsize=64)
+def constants(value: float, size: int, dtype: np.dtype[Any]) -> Array:
+    """So many times the same number; not to be written to."""
+    array = np.full(size, value, dtype)
+    array.flags.writeable = False
+    return array
+
+
 @twin(loss.cross_entropy)
 def cross_entropy(
     x: Array, *, target: Array, ignore_index: int = -100, reduction: str = "mean"
@@ -120,6 +135,9 @@ def cross_entropy(
     """
     rows_of_scores = x.ndim == 2 and x.size > 0 and x.dtype.itemsize >= 4
     if rows_of_scores and target.dtype.kind in "iu" and target.shape == x.shape[:1]:
+        lowest, highest = np.minimum.reduce(target), np.maximum.reduce(target)
+        if lowest >= 0 and highest < x.shape[1] and not lowest <= ignore_index <= highest:
+            return cross_entropy_of_indices(x, target, None, reduction)
         keep = target != ignore_index
         wanted = np.where(keep, target, 0)
         if wanted.min() >= 0 and wanted.max() < x.shape[1]:
@@ -127,22 +145,26 @@ def cross_entropy(
     return loss.cross_entropy(x, target=target, ignore_index=ignore_index, reduction=reduction)
 
 
-def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array, reduction: str) -> tuple[Array, Backward]:
-    """No one-hot rows are made, and one array in the shape of x is kept."""
-    count, rows = keep.sum(), np.arange(len(x))
+def cross_entropy_of_indices(x: Array, wanted: Array, keep: Array | None, reduction: str) -> tuple[Array, Backward]:
+    """No one-hot rows are made, and one array in the shape of x is kept; ``keep`` is None where all targets count."""
+    count, rows = len(x) if keep is None else keep.sum(), np.arange(len(x))
     e = x - finite_max(x, 1)
     picked = e[rows, wanted]
     np.exp(e, out=e)
     total = e.sum(1, keepdims=True)
-    total[total == 0] = 1
-    losses = np.where(keep, np.log(total[:, 0]) - picked, 0).astype(x.dtype, copy=False)
+    np.maximum(total, 1, out=total)  # it is less, namely 0, in a row of -inf alone
+    losses = np.log(total[:, 0])
+    losses -= picked
+    if keep is not None:
+        losses[~keep] = 0
 
     def backward(dz):
-        each = np.where(keep, loss.each_loss(dz, reduction, count), 0)
+        each = loss.each_loss(dz, reduction, count)
         dx = e / total
         dx[rows, wanted] -= 1
-        dx *= each[:, None]
-        dx[~keep] = 0  # also where the scores of such a row are not finite
+        dx *= each[:, None] if each.ndim else each
+        if keep is not None:
+            dx[~keep] = 0  # also where the scores of such a row are not finite
         return (dx,)
 
     return loss.reduced(losses, reduction, count), backward
@@ -153,21 +175,32 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> t
     """z = weight[ids]
     dweight = 0, plus dz at row ids; repeated ids add up
 
-    Equal ids are brought side by side: then one sum per run of them does.
+    Equal ids are brought side by side: then one sum per run of them does. A small table is a product with one-hot rows.
     """
     z, _ = places.embedding(weight, ids=ids, padding_idx=padding_idx)
     shape = weight.shape
 
     def backward(dz):
         flat = ids.reshape(-1)
-        dweight = np.zeros(shape, dtype=dz.dtype)
-        if flat.size:
-            order = np.argsort(flat, kind="stable")
-            found, starts = np.unique(flat[order], return_index=True)
-            dz = dz.reshape(flat.size, *shape[1:])
-            dweight[found] = np.add.reduceat(dz[order], starts, axis=0)
-            if padding_idx is not None:
-                dweight[padding_idx] = 0
+        dz = dz.reshape(flat.size, *shape[1:])
+        if len(shape) == 2 and flat.size * shape[0] <= SMALL and dz.dtype.itemsize >= 4:
+            dweight = (flat == np.arange(shape[0])[:, None]).astype(dz.dtype) @ dz
+            if not math.isfinite(dweight.sum()):  # 0 * inf is NaN
+                dweight = sum_of_rows(dz, flat, shape)
+        else:
+            dweight = sum_of_rows(dz, flat, shape)
+        if padding_idx is not None:
+            dweight[padding_idx] = 0
         return (dweight,)
 
     return z, backward
+
+
+def sum_of_rows(dz: Array, ids: Array, shape: tuple[int, ...]) -> Array:
+    """dz (N, ...) added up in the rows ids (N,) of an array of that shape."""
+    dweight = np.zeros(shape, dtype=dz.dtype)
+    if ids.size:
+        order = np.argsort(ids, kind="stable")
+        found, starts = np.unique(ids[order], return_index=True)
+        dweight[found] = np.add.reduceat(dz[order], starts, axis=0)
+    return dweight
