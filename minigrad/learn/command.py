@@ -16,6 +16,7 @@ from minigrad.learn.exercise import exercises
 from minigrad.learn.page import save_chapter_page, save_verdict_page
 from minigrad.learn.process import judged
 from minigrad.learn.progress import Progress
+from minigrad.learn.report import grades, save_grades, save_report
 from minigrad.learn.source import Chapter, chapters
 from minigrad.learn.verdict import HOLDS, OPEN, WRONG, Verdict, wrapped
 
@@ -24,7 +25,10 @@ USAGE = """usage: python -m minigrad learn                     the chapters, and
        python -m minigrad learn watch [N]           judge at every save
        python -m minigrad learn check [N]           judge once; status 0 or 1
        python -m minigrad learn hint N EXERCISE     which path; which formula; which line
+       python -m minigrad learn report              a page and JSON of what was done
+       python -m minigrad learn grade DIR -o FILE   judge a class: a folder per student
 options: --dir DIR (minigrad-course)  --no-open (open no browser)
+         --notebook (chapter N as a Jupyter notebook too)
          --seed S --student NAME (draw the numbers of the exercises for a class)"""
 
 
@@ -83,20 +87,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-open", action="store_true")
     parser.add_argument("--seed", default="")
     parser.add_argument("--student", default="")
+    parser.add_argument("--notebook", action="store_true")
+    parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_intermixed_args(arguments)
+    word, *rest = options.words or ["list"]
+    if word == "grade":
+        return grade(rest, options.seed, options.out)
+    if options.out is not None:
+        raise ValueError("-o belongs to learn grade")
     draw = (options.seed, options.student) if options.seed or options.student else None
     course = Course(options.dir, opens=not options.no_open and sys.stdout.isatty(), draw=draw)
-    word, *rest = options.words or ["list"]
     if word.isdigit():
-        return start(course, word, *rest)
+        if rest:
+            raise ValueError(f"too many words: {' '.join(options.words)}")
+        return start(course, word, options.notebook)
     if word not in VERBS:
-        raise ValueError(f"{word!r} is no command of learn; there are a chapter's number, {', '.join(VERBS)}")
-    try:
-        return VERBS[word](course, *rest)
-    except TypeError:
-        if len(rest) <= 2 and word == "hint":
-            raise
-        raise ValueError(f"too many words: {' '.join(options.words)}") from None
+        raise ValueError(f"{word!r} is no command of learn; there are a chapter's number, {', '.join(VERBS)}, grade")
+    if len(rest) > MOST[word]:
+        raise ValueError(f"too many words: {' '.join(options.words)}")
+    return VERBS[word](course, *rest)
 
 
 def overview(course: Course) -> int:
@@ -115,7 +124,7 @@ def overview(course: Course) -> int:
     return 0
 
 
-def start(course: Course, number: str) -> int:
+def start(course: Course, number: str, notebook: bool = False) -> int:
     """Copy a chapter into the course folder, and open its page. A copy that is there stays."""
     chapter = course.chapter(number)
     course.folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +136,13 @@ def start(course: Course, number: str) -> int:
         course.progress.begin(chapter.name)
         course.progress.save()
         print(file)
+    if notebook:
+        path = file.with_suffix(".ipynb")
+        if path.exists():
+            print(f"{path} is there: go on in it.")
+        else:
+            path.write_text(chapter.notebook(seed=course.progress.variant), encoding="utf-8", newline="\n")
+            print(path)
     page = course.folder / f"{chapter.name}.html"
     save_chapter_page(page, chapter)
     print(page)
@@ -240,6 +256,32 @@ def watch(course: Course, number: str = "") -> int:
             print("h Enter: a hint, n Enter: next chapter, q Enter: end")
 
 
+def report(course: Course) -> int:
+    """Write what was done, as a page and as JSON."""
+    if not course.progress.chapters:
+        raise ValueError(f"nothing has been begun in {course.folder}: python -m minigrad learn 1")
+    page, plain = save_report(course.progress)
+    print(page)
+    print(plain)
+    show(course, page)
+    return 0
+
+
+def grade(words: Sequence[str], seed: str, out: Path | None) -> int:
+    """Judge a class: a table with a row for each student and exercise."""
+    if len(words) != 1:
+        raise ValueError("learn grade wants one folder, with a folder per student in it")
+    text, noticed = grades(Path(words[0]), seed)
+    for line in noticed:
+        print(line, file=sys.stderr)
+    if out is None:
+        print(text, end="")
+    else:
+        save_grades(out, text)
+        print(out)
+    return 0
+
+
 def listen(typed: queue.Queue[str]) -> None:
     """The lines that are typed, until there are no more."""
     for line in sys.stdin or ():
@@ -248,4 +290,11 @@ def listen(typed: queue.Queue[str]) -> None:
         time.sleep(3600)
 
 
-VERBS: dict[str, Callable[..., int]] = {"list": overview, "watch": watch, "check": check, "hint": hint}
+VERBS: dict[str, Callable[..., int]] = {
+    "list": overview,
+    "watch": watch,
+    "check": check,
+    "hint": hint,
+    "report": report,
+}
+MOST = {"list": 0, "watch": 1, "check": 1, "hint": 3, "report": 0}  # words after each

@@ -65,6 +65,9 @@ def judged(file: Path, chapter: str, seed: Sequence[int] = (0,), seconds: float 
         where = stuck.read_text(encoding="utf-8", errors="replace") if stuck.exists() else ""
     verdicts = [Verdict.of(event["verdict"]) for event in heard if "verdict" in event]
     printed = next((event["printed"] for event in heard if "printed" in event), "")
+    for event in heard:
+        if "prediction" in event and verdicts:
+            verdicts[0].prediction = event["prediction"]
     if not heard or "end" not in heard[-1]:
         verdicts += cut_short(file, [e.name for e in wanted], heard, status, where, errors, seconds)
     if printed.strip() and verdicts:

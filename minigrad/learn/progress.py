@@ -65,6 +65,8 @@ class Progress:
         entry["seconds"] = round(float(entry["seconds"]) + (gap if 0 < gap < PAUSE else 0))
         entry["last"] = now
         for verdict in verdicts:
+            if verdict.prediction:
+                entry.setdefault("prediction", verdict.prediction)  # the first one counts
             if verdict.state == OPEN:
                 continue
             done = entry["exercises"].setdefault(verdict.exercise, {"attempts": 0, "holds": False, "mistakes": []})

@@ -39,6 +39,7 @@ class Verdict:
     paths: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    prediction: str = ""  # of the chapter, with its first verdict
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
