@@ -233,16 +233,30 @@ def softmax_backward(z: Any, dz: Any, factor: Any) -> None:
             dz[i, j] = z[i, j] * (dz[i, j] - total) * factor
 
 
+@exact
+def surprise(total: Any, score: Any, top: Any) -> Any:
+    """-log softmax of a score, with the sums in this order."""
+    return np.log(total) - (score - top)
+
+
 @loop
-def cross_entropy(x: Any, tops: Any, totals: Any) -> None:
-    """Of each row the largest element and sum exp(x - that): what is not added up cannot be added in another order."""
+def cross_entropy(x: Any, target: Any, tops: Any, totals: Any, losses: Any, ignored: int) -> int:
+    """Of each row the largest element, sum exp(x - that) and the loss; how many count, or -1 for a wrong target."""
+    count, columns = 0, x.shape[1]
     for i in range(len(x)):
+        if target[i] != ignored and (target[i] < 0 or target[i] >= columns):
+            return -1
         top = highest(x, i)
         total = x.dtype.type(0)
-        for j in range(x.shape[1]):
+        for j in range(columns):
             total += exp(x[i, j] - top)
         tops[i] = top
         totals[i] = x.dtype.type(1) if total == 0 else total
+        losses[i] = x.dtype.type(0)
+        if target[i] != ignored:
+            count += 1
+            losses[i] = surprise(totals[i], x[i, target[i]], top)
+    return count
 
 
 @loop
@@ -255,6 +269,15 @@ def cross_entropy_backward(x: Any, target: Any, tops: Any, totals: Any, dz: Any,
         for j in range(x.shape[1]):
             dx[i, j] = exp(x[i, j] - tops[i]) * share
         dx[i, target[i]] -= dz[i]
+
+
+@loop
+def within(ids: Any, rows: int) -> bool:
+    """Whether a table of so many rows has all of these."""
+    fine = True
+    for i in range(len(ids)):
+        fine &= 0 <= ids[i] < rows
+    return fine
 
 
 @exact

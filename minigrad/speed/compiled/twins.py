@@ -16,7 +16,7 @@ from minigrad.speed.compiled import kernels
 from minigrad.speed.twins import TWINS
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-SMALL = 128 * 128  # up to this many weights per head a head's weights are kept
+SMALL = 256 * 256  # up to this many weights per head a head's weights are kept
 TOGETHER = 1 << 15  # so many weights are made before the next step looks at them: they are in the core's cache then
 
 
@@ -37,6 +37,8 @@ def compiled(definition: Op) -> Callable[[Callable[..., Any]], Op]:
 
 def flat(x: Array, *shape: int) -> Array:
     """The array in that shape; a copy if not contiguous, or read-only: all would be compiled once more for those."""
+    if x.flags.carray:
+        return x.reshape(shape)
     return np.require(x.reshape(shape), requirements=("C", "W"))
 
 
@@ -88,12 +90,12 @@ def normalized(
 ) -> tuple[Array, Backward] | None:
     """Both normalisations: with the mean taken away, or without."""
     shape = x.shape[x.ndim - ndim :] if 1 <= ndim <= x.ndim else ()
-    given = [a for a in (weight, bias) if a is not None]
-    if math.prod(shape) < 2:
-        return None  # a number is its own mean, and what is left is 0 but for rounding
-    if x.dtype not in FLOATS or not x.size or not shape or any((a.shape, a.dtype) != (shape, x.dtype) for a in given):
-        return None
     size, dtype = math.prod(shape), x.dtype
+    if size < 2 or not x.size or dtype not in FLOATS:
+        return None  # a number is its own mean, and what is left is 0 but for rounding
+    for given in (weight, bias):
+        if given is not None and (given.shape != shape or given.dtype != dtype):
+            return None
     a = flat(x, -1, size)
     w = np.ones(size, dtype) if weight is None else flat(weight, size)
     b = np.zeros(size, dtype) if bias is None else flat(bias, size)
@@ -102,10 +104,10 @@ def normalized(
     has_weight, has_bias = weight is not None, bias is not None
 
     def backward(dz):
-        dx, sums = np.empty_like(a), np.zeros((2, size), dtype)  # of dweight and dbias
-        kernels.normalize_backward(a, flat(dz, -1, size), dx, mean, rstd, w, *sums, center)
-        dweight, dbias = sums.reshape(2, *shape)
-        return dx.reshape(dz.shape), dweight if has_weight else None, dbias if has_bias else None
+        dx, dweight, dbias = np.empty_like(a), np.zeros(size, dtype), np.zeros(size, dtype)
+        kernels.normalize_backward(a, flat(dz, -1, size), dx, mean, rstd, w, dweight, dbias, center)
+        dx = dx.reshape(dz.shape)
+        return dx, dweight.reshape(shape) if has_weight else None, dbias.reshape(shape) if has_bias else None
 
     return z.reshape(x.shape), backward
 
@@ -135,14 +137,11 @@ def cross_entropy(
         return None
     if target.dtype != np.int64 or target.shape != x.shape[:1] or reduction not in ("mean", "sum", "none"):
         return None
-    keep = target != ignore_index
-    if (keep & ((target < 0) | (target >= x.shape[1]))).any():
+    a, wanted = flat(x, *x.shape), flat(target, -1)
+    tops, totals, losses = np.empty(len(a), x.dtype), np.empty(len(a), x.dtype), np.empty(len(a), x.dtype)
+    count = kernels.cross_entropy(a, wanted, tops, totals, losses, ignore_index)
+    if count < 0:
         return None  # the plain op says what is wrong
-    a, wanted, count = flat(x, *x.shape), flat(target, -1), keep.sum()
-    tops, totals = np.empty((2, len(x)), x.dtype)
-    kernels.cross_entropy(a, tops, totals)
-    picked = a[np.arange(len(a)), np.where(keep, target, 0)]
-    losses = np.where(keep, np.log(totals) - (picked - tops), 0).astype(x.dtype, copy=False)
 
     def backward(dz):
         each = np.empty(len(a), a.dtype)
@@ -159,17 +158,18 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> t
     """z = weight[ids]; the rows that belong to one id are added up in their order on the way back."""
     if weight.dtype not in FLOATS or ids.dtype != np.int64 or weight.ndim != 2 or not (ids.size and weight.size):
         return None
-    z, _ = ops.embedding(weight, ids=ids)
-    shape = weight.shape
+    shape, rows = weight.shape, flat(ids, -1)
+    if not kernels.within(rows, shape[0]):
+        return None  # the plain op says what is wrong
 
     def backward(dz):
         dweight = np.zeros(shape, dz.dtype)
-        kernels.add_rows(flat(dz, -1, shape[1]), flat(ids, -1), dweight)
+        kernels.add_rows(flat(dz, -1, shape[1]), rows, dweight)
         if padding_idx is not None:
             dweight[padding_idx] = 0
         return (dweight,)
 
-    return z, backward
+    return weight[ids], backward
 
 
 @compiled(attention.scaled_dot_product_attention)
