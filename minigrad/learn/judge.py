@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from minigrad.learn.exercise import Draw, Exercise, Mistake, arrays_of, copied
 from minigrad.learn.verdict import HOLDS, OPEN, WRONG, Table, Verdict
 from minigrad.look.diagnosis import diagnose, no_pattern
 from minigrad.look.differences import Comparison, slope, step_for
+from minigrad.look.suspects import Suspects
 from minigrad.ops import Array
 from minigrad.tools.lines import LIBRARY
 
@@ -391,12 +393,23 @@ class Judge:
                 c.numeric = c.left = c.right = run.slopes[k]
                 c.checked[...] = True
                 c.wrong = ~np.isclose(c.analytic, c.numeric, rtol=RTOL, atol=c.atol)
+                c.suspects = partial(self.suspects(run).name, arrays_of(run.draw[0])[k], c.analytic)
                 compared[k] = c
         for c in compared.values():
             c.others = [other for other in compared.values() if other is not c]
         c = compared[i]
         said = diagnose(c) if c.wrong.any() else no_pattern(c)
         return f"d{name} is wrong; no known mistake" if said.startswith("no simple") else f"d{name}: {said}"
+
+    def suspects(self, run: Run) -> Suspects:
+        """Likely wrong gradients of the learner's forward, on a draw."""
+        inputs, constants = run.draw
+        taken = self.input_names(run)
+        places = arrays_of(inputs)
+        names = [taken[places.index(k)] if k in places else f"input{k}" for k in range(len(inputs))]
+        arrays = [np.array(x, dtype=np.float64) if k in places else x for k, x in enumerate(inputs)]
+        dz = np.asarray(run.dz, dtype=np.float64)
+        return Suspects(lambda *given: self.op(*given, **constants)[0], arrays, names, dz)
 
     def of_mistake(self, mistakes: list[Mistake], stage: str) -> Verdict:
         first = mistakes[0]

@@ -14,6 +14,7 @@ from minigrad.core.tensor import Tensor
 from minigrad.look.calls import Call
 from minigrad.look.diagnosis import diagnose, rounding
 from minigrad.look.differences import Comparison, Differences, magnitude, sizes, weighted
+from minigrad.look.suspects import Suspects
 from minigrad.look.texts import index
 from minigrad.ops import formulas
 
@@ -66,6 +67,20 @@ def check_op(call: Kept, differences: Differences) -> tuple[list[str], list[Comp
         c.others = [other for other in wrong if other is not c]
     complaints = [line for c in wrong for line in (f"  {worst_line(c)}", f"    {diagnose(c)}")]
     return complaints, [c for c in compared if c.kink.any() and not c.wrong.any()]
+
+
+def broadcast_notes(calls: list[Kept], differences: Differences) -> list[str]:
+    """Where an op of the user's gives an input that was broadcast a gradient of the result's shape: a sentence each."""
+    found: dict[str, None] = {}
+    for call in calls:
+        if call.recorded and not call.op.__module__.startswith("minigrad.") and "function" not in call.constants:
+            alone = _Alone(call, differences)
+            for i, dx in alone.gradients():
+                shape = np.shape(call.copies[i])
+                if dx is not None and dx.shape != shape:
+                    text = f"{call} gives {call.names[i]} {shape} a gradient of shape {dx.shape}: the engine sums"
+                    found[f"{text} it over what was broadcast; by hand, sum it"] = None
+    return list(found)
 
 
 class _Unusable(Exception):
@@ -132,7 +147,26 @@ class _Alone:
             return differences.compare(part, lambda: weighted([masked], [self.run()[0]]), x, None, 0).numeric
 
         c.share = share if x.size <= OP_ELEMENTS else None
+        op, constants = self.call.op, self.call.constants  # the definition, which can be followed
+        function = constants.get("function")  # a Function, whose forward is written with tensors
+        suspects = Suspects(
+            lambda *arrays: op(*arrays, **constants)[0], self.arrays, names, self.weights,
+            on_tensors=None if function is None else lambda *given: _forward(function, given),
+        )  # fmt: skip
+        c.suspects = lambda: suspects.name(i, c.analytic, c.checked)
         return differences.compare(c, self.total, x, OP_ELEMENTS, size)
+
+
+def _forward(function: Any, given: Sequence[Any]) -> Any:
+    """What the forward of a Function returns, in the graph."""
+    return function.forward(*given) if "setup_context" in vars(function) else function.forward(_Context(), *given)
+
+
+class _Context:
+    """Takes what a forward wants to keep, and forgets it."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
 
 
 def worst_line(c: Comparison) -> str:

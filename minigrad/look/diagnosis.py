@@ -54,10 +54,19 @@ def rounding(c: Comparison) -> str | None:
     return f"within what {c.precision} can resolve (errors up to {c.resolution:.2g} are rounding): compute in float64"
 
 
+def all_zero(c: Comparison) -> str | None:
+    return zero(c) if not c.analytic.any() else None
+
+
 def zero(c: Comparison) -> str | None:
     if (c.analytic[c.wrong] != 0).any():
         return None
     return f"backward gives 0{where(c)}: a term that is left out, or masked, or detached"
+
+
+def likely(c: Comparison) -> str | None:
+    """A wrong gradient that can be built from the op's own forward: see ``suspects``."""
+    return c.suspects() if c.suspects is not None else None
 
 
 def sign_flipped(c: Comparison) -> str | None:
@@ -151,8 +160,8 @@ def no_pattern(c: Comparison) -> str:
 
 
 PATTERNS: tuple[Callable[[Comparison], str | None], ...] = (
-    not_finite, no_gradient, wrong_dtype, at_a_kink, rounding, zero, sign_flipped, swapped, transposed, shifted,
-    constant_factor, not_summed, constant_offset, no_pattern,
+    not_finite, no_gradient, wrong_dtype, at_a_kink, rounding, all_zero, sign_flipped, swapped, transposed, shifted,
+    constant_factor, not_summed, likely, zero, constant_offset, no_pattern,
 )  # fmt: skip
 
 

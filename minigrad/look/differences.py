@@ -69,6 +69,7 @@ class Comparison:
     others: list[Comparison] = field(default_factory=list)  # the operands that are wrong as well
     outputs: tuple[int, ...] = ()  # the shape of the op's result
     share: Callable[[Array], Array] | None = None  # finite differences of the outputs that a mask leaves
+    suspects: Callable[[], str | None] | None = None  # the likely mistake that gives this gradient, if one is known
 
     def __post_init__(self) -> None:
         shape = self.x.shape

@@ -14,7 +14,7 @@ from minigrad.core.graph import backward_steps, no_grad
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.higher.again import steps_to
-from minigrad.look.blame import elsewhere, first_wrong, record, worst_line
+from minigrad.look.blame import broadcast_notes, elsewhere, first_wrong, record, worst_line
 from minigrad.look.diagnosis import diagnose, rounding
 from minigrad.look.differences import Comparison, Differences, magnitude, sizes, step_for, weighted
 from minigrad.torch.grad_mode import enable_grad
@@ -119,6 +119,7 @@ class Report:
     comparisons: list[Comparison] = field(default_factory=list)
     failed: bool = False
     text: str = ""
+    notes: list[str] = field(default_factory=list)  # what is right here, but would not be elsewhere
 
     @property
     def elements(self) -> int:
@@ -217,10 +218,13 @@ def _check(
         report.comparisons.append(differences.compare(c, total, x._array, max_elements, size))
     wrong = [c for c in report.comparisons if c.wrong.any()]
     report.failed = bool(wrong)
-    if not wrong or not explain:
+    if not explain:
+        return report
+    calls = record(run)
+    if not wrong:
+        report.notes = broadcast_notes(calls, differences)
         return report
 
-    calls = record(run)
     for c in wrong:
         c.precision = _coarsest([c.x.dtype, *(call.z.dtype for call in calls)])
         c.resolution = differences.rounding(c.precision, size)

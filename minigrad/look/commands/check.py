@@ -11,20 +11,20 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import minigrad
 from minigrad.autograd import Function
-from minigrad.core.op import FACTS
+from minigrad.core.op import FACTS, Op
 from minigrad.core.tensor import Tensor, apply
 from minigrad.look.commands.watch import add_as_torch, hint, imports
 from minigrad.look.gradcheck import examine
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import started
 
-HELP = """NAME is a function of tensors, an op (marked with @op), a Function, or a Module that is made without
+HELP = """NAME is a function of tensors, an op (marked with @op or not), a Function, or a Module that is made without
 arguments; it is called with one random tensor per --shape. Without --shape, NAME is a function that is called
 without arguments and returns what to check and on what: (function, inputs) or (module, batch)."""
 
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     if report.failed:
         print(f"{name}: {report.text}")
         return 1
+    for text in report.notes:
+        print(f"note: {text}")
     count = len(report.comparisons)
     print(
         f"{name}: {report.elements} elements of {count} input{'s' * (count != 1)} agree with finite differences "
@@ -132,7 +134,18 @@ def _resolve(module: Any, name: str, shapes: list[tuple[int, ...]], seed: int) -
     rng = np.random.default_rng(seed)
     inputs = [Tensor(np.asarray(rng.normal(size=shape)), requires_grad=True) for shape in shapes]
     _fits(getattr(target, "forward", target), name, inputs)
-    return functools.partial(apply, target) if target in FACTS else target, inputs
+    if target in FACTS or _is_op(target, inputs):
+        target = functools.partial(apply, cast(Op, target))
+    return target, inputs
+
+
+def _is_op(target: Any, inputs: list[Tensor]) -> bool:
+    """Whether a function without @op is an op all the same: it takes arrays, and returns a result and its backward."""
+    try:
+        found = target(*(x._array.copy() for x in inputs))
+    except Exception:  # one of tensors, say
+        return False
+    return isinstance(found, tuple) and len(found) == 2 and inspect.isfunction(found[1])
 
 
 def _fits(func: Any, name: str, inputs: list[Tensor]) -> None:
