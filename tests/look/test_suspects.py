@@ -1,5 +1,7 @@
 """Wrong gradients are named by what is built from the forward alone; what is right, in any words, is not accused."""
 
+# ruff: noqa: E501 (the mistakes are a table)
+
 from __future__ import annotations
 
 import numpy as np
