@@ -149,7 +149,7 @@ def test_a_function_of_tensors_is_followed_too():
             (z,) = ctx.saved_tensors
             return z * (dz - (dz * z).sum(0, keepdim=True))
 
-    with pytest.raises(GradcheckError, match="summed over axis 0, .* x → sum → result"):
+    with pytest.raises(GradcheckError, match=r"summed over axis 0, .* x → sum → result"):
         gradcheck(Softmax.apply, mg.tensor(X, requires_grad=True))
 
 
