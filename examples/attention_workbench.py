@@ -92,8 +92,12 @@ def look(model: nn.Module, tokenizer: CharTokenizer, text: str, target: str | No
         raise ValueError("--target is for a T5, which reads one text and writes another")
     if isinstance(model, GPT):
         following = mg.tensor(tokenizer.encode(text)[1:])
-        loss = (lambda out: F.cross_entropy(out[0][0, :-1], following)) if len(following) else None
-        return attention(model, text, loss=loss, **known)
+
+        def loss(out: Any) -> mg.Tensor:
+            logits = out[0][0, :-1]  # of as many tokens as the context holds
+            return F.cross_entropy(logits, following[-len(logits) :])
+
+        return attention(model, text, loss=loss if len(following) else None, **known)
     pieces = [tokenizer.encode(piece) for piece in text.split("[MASK]")]
     special = tokenizer.special
     ids = [[special["[CLS]"]], pieces[0], *(part for piece in pieces[1:] for part in ([special["[MASK]"]], piece))]

@@ -7,7 +7,7 @@ import html
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from minigrad.core.tensor import Tensor
 from minigrad.look.pages.heads import AttentionLayer, attention_layers
 from minigrad.look.pages.html import page
+from minigrad.look.pages.what_if import Answers, ask, probabilities
 from minigrad.nn import Module
 from minigrad.ops import Array
 from minigrad.train.files import atomic_write, page_mark
@@ -33,6 +34,7 @@ class Tokens:
     def __init__(self, tokens: Iterable[str], name: str = "", words: Iterable[int] = ()) -> None:
         self.tokens = list(tokens)
         self.name = name  # where there are several sequences
+        self.dropped = 0  # tokens that stood before these, and did not fit into the model's context
         self.labels = [visible(t) for t in self.tokens]
         self.words = list(words)
         if self.words:
@@ -44,6 +46,13 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def drop(self, count: int) -> None:
+        """Leave out so many of the first tokens, if any."""
+        self.dropped = max(0, count)
+        self.tokens, self.labels = self.tokens[self.dropped :], self.labels[self.dropped :]
+        words = self.words[self.dropped :]
+        self.words = [word - words[0] for word in words]
 
     def find(self, text: str) -> range:
         """The tokens that make up the first occurrence of a text, a whole word if there is one; ValueError if none."""
@@ -89,6 +98,9 @@ class Workbench:
     rows: list[Tokens]
     columns: list[Tokens]
     limit: int = LIMIT
+    answers: Answers | None = None
+    target: list[int | None] = field(default_factory=list)  # by query: the token that is right there, if that is known
+    spell: Callable[[int], str] = str  # a token's label by its number
 
     def __str__(self) -> str:
         return self.text()
@@ -99,7 +111,7 @@ class Workbench:
 
     def html(self) -> str:
         """The page, one file that needs no other."""
-        return page(f"Attention of {self.title}", "attention", _data(self))
+        return page(f"Attention of {self.title}", "attention", _data(self), parts=["answers"])
 
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
@@ -149,7 +161,7 @@ class Workbench:
                 if head not in (None, h):
                     continue
                 if queries is None:
-                    lines.append(f"  head {h}  {character(one, h)}")
+                    lines.append(f"  head {h}  {character(one, h)}{self._worth(n, h)}")
                     continue
                 for i in queries if each else queries[-1:]:
                     best = np.argsort(-one.weights[h, i], kind="stable")[:top]
@@ -162,6 +174,18 @@ class Workbench:
         if missing is not None and len(lines) == 1:
             raise missing
         return "\n".join(lines)
+
+    def _worth(self, layer: int, head: int) -> str:
+        """How much the loss grows without a head, where that was tried."""
+        off = self.answers.off if self.answers is not None else None
+        growth = off[layer][head] if off is not None and off[layer] else None
+        return "" if growth is None else f"; with it off: loss {growth:+.2g}"
+
+    def expected(self, query: int, top: int = 5) -> list[tuple[str, float]]:
+        """The tokens that the model expects at a query, likeliest first, with their probabilities; [] if not known."""
+        if self.answers is None or self.answers.logits is None:
+            return []
+        return _likeliest(probabilities(self.answers.logits)[query], self.spell, top)
 
     def arithmetic(self, layer: int, head: int, query: int, key: int) -> list[str]:
         """How one weight and one output come about, in lines of numbers: query and key are positions."""
@@ -232,8 +256,10 @@ def attention(
     ``decode(ids)``, and its [CLS] comes first, its END last, where it has them. Or ``text`` is a tensor, or a tuple of
     what the model is called with: then ``tokens`` are the labels of the first sequence in the batch, a list or, for
     source and target, a pair of lists; without them, ids as the tokenizer spells them, or numbers. ``loss(output)`` is
-    what dL/dA is taken of, see ``attention_layers``. The page shows the first ``limit`` tokens of a sequence. Raises
-    ValueError for a model that has no attention, and for labels that fit none of it.
+    what dL/dA is taken of, see ``attention_layers``. The page shows the first ``limit`` tokens of a sequence; of what
+    is longer than the model's ``config.block_size`` the model reads the last tokens. The model runs again without each
+    of its heads, and as if it ended after each block. Raises ValueError for a model that has no attention, and for
+    labels that fit none of it.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
@@ -249,6 +275,11 @@ def attention(
         Tokens(part, name, range(len(part)) if tokenizer is None and not given else ())  # numbers make up no words
         for part, name in zip(spelt, names.get(len(spelt), []), strict=True)
     ]
+    room = getattr(getattr(model, "config", None), "block_size", None)
+    if isinstance(room, int):
+        inputs = tuple(x[:, -room:] if _are_ids(x) and x.ndim == 2 else x for x in inputs)
+        for part in sequences:
+            part.drop(len(part) - room)
     layers = attention_layers(model, inputs, loss)
     lengths = sorted({n for layer in layers for n in layer.weights.shape[1:]})
     numbers = [Tokens([str(i) for i in range(n)], words=range(n)) for n in lengths]
@@ -259,9 +290,11 @@ def attention(
                 raise ValueError(
                     f"tokens= has {len(part)} labels, the attention has {', '.join(map(str, lengths))} places"
                 )
+    answers = ask(model, inputs, layers, loss)
     made = Workbench(
-        title or type(model).__name__, layers, [rows for rows, _ in axes], [columns for _, columns in axes], limit
-    )
+        title or type(model).__name__, layers, [rows for rows, _ in axes], [columns for _, columns in axes], limit,
+        answers, _targets(model, inputs, answers), lambda token: _label(token, tokenizer),
+    )  # fmt: skip
     if path is not None:
         made.save(path)
     return made
@@ -274,7 +307,7 @@ def _inputs(model: Module, text: Any, tokenizer: Any) -> tuple[tuple[Any, ...], 
     if any(isinstance(part, str) for part in parts):
         parts = _encoded(parts, tokenizer)
     inputs = tuple(Tensor(np.array(part)) if isinstance(part, np.ndarray | list) else part for part in parts)
-    ids = [part for part in inputs if isinstance(part, Tensor) and part.dtype.kind in "iu" and part.ndim in (1, 2)]
+    ids = [part for part in inputs if _are_ids(part)]
     if not ids:
         return inputs, []
     if len(ids) < 2 or not hasattr(model, "shifted"):
@@ -282,6 +315,37 @@ def _inputs(model: Module, text: Any, tokenizer: Any) -> tuple[tuple[Any, ...], 
     source, target = ids[:2]  # what the decoder is given to write the target is the target, moved on by one
     read = ["⟨start⟩", *_spell(model.shifted(target), tokenizer)[1:]]
     return inputs, [_spell(source, tokenizer), read, _spell(target, tokenizer)]
+
+
+def _are_ids(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.dtype.kind in "iu" and part.ndim in (1, 2)
+
+
+def _label(token: int, tokenizer: Any) -> str:
+    """A token as it is spelt; as its number where the tokenizer has none of that number."""
+    if tokenizer is None:
+        return str(token)
+    try:
+        return visible(tokenizer.decode([token]))
+    except (IndexError, KeyError, ValueError):
+        return str(token)
+
+
+def _targets(model: Module, inputs: Sequence[Any], answers: Answers) -> list[int | None]:
+    """The token that is right at each query: the one that follows, or for a decoder the one to be written."""
+    ids = [part for part in inputs if _are_ids(part) and part.ndim == 2]
+    if answers.logits is None:
+        return []
+    if answers.following:
+        return [*ids[0].numpy()[0, 1:].tolist(), None]
+    if hasattr(model, "shifted") and len(ids) > 1:
+        return list(ids[1].numpy()[0].tolist())
+    return [None] * len(answers.logits)
+
+
+def _likeliest(p: Array, spell: Callable[[int], str], top: int) -> list[tuple[str, float]]:
+    best = np.argsort(-p, kind="stable")[:top]
+    return [(spell(int(token)), float(p[token])) for token in best]
 
 
 def _encoded(texts: tuple[Any, ...], tokenizer: Any) -> tuple[Any, ...]:
@@ -470,11 +534,53 @@ def _data(bench: Workbench) -> dict[str, Any]:
         "title": bench.title,
         "limit": limit,
         "sequences": [
-            {"name": s.name, "labels": s.labels[:limit], "words": s.words[:limit], "total": len(s)} for s in sequences
+            {
+                "name": s.name,
+                "labels": s.labels[:limit],
+                "words": s.words[:limit],
+                "total": len(s),
+                "dropped": s.dropped,
+            }
+            for s in sequences
         ],
+        "answers": _answers(bench),
         "layers": layers,
         "pool": list(pool.numbers),
     }
+
+
+def _answers(bench: Workbench) -> dict[str, Any] | None:
+    """What the model answers at each token that is shown, as JSON."""
+    answers = bench.answers
+    if answers is None:
+        return None
+
+    def rows(logits: Array, top: int) -> list[dict[str, Any]]:
+        p = probabilities(logits[: bench.limit])
+        return [
+            {
+                "top": [(label, round(chance, 5)) for label, chance in _likeliest(row, bench.spell, top)],
+                "p": None if target is None else float(f"{row[target]:.4g}"),
+            }
+            for row, target in zip(p, bench.target, strict=False)
+        ]
+
+    own = [] if answers.logits is None else rows(answers.logits, 5)
+    for row, target in zip(own, bench.target, strict=False):
+        row["target"] = None if target is None else bench.spell(target)
+        row["loss"] = None if target is None else -math.log(max(row["p"], 1e-30))
+    return {
+        "loss": answers.loss if math.isfinite(answers.loss) else str(answers.loss),
+        "what": answers.what,
+        "following": answers.following,
+        "rows": own,
+        "lens": [{"path": path, "rows": rows(logits, 3)} for path, logits in answers.lens],
+        "off": answers.off and [[_finite(growth) for growth in layer] for layer in answers.off],
+    }
+
+
+def _finite(growth: float | None) -> float | None:
+    return None if growth is None or not math.isfinite(growth) else float(f"{growth:.4g}")
 
 
 def _rest(layer: AttentionLayer, head: int, limit: int) -> dict[str, Array] | None:

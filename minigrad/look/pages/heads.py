@@ -13,6 +13,7 @@ from minigrad import ops
 from minigrad.core.graph import Node, Step, backward_steps, state
 from minigrad.core.tensor import Tensor
 from minigrad.look.pages.by_hand import ByHand
+from minigrad.look.pages.what_if import Output
 from minigrad.nn import Module
 from minigrad.nn.efficient_attention import EfficientAttention, LongformerAttention
 from minigrad.nn.functional import cross_entropy
@@ -50,6 +51,7 @@ class AttentionLayer:
     exact: Array | None = None  # (H, T, S)
     cost: dict[str, int] | None = None
     notes: list[str] = field(default_factory=list)
+    places: list[Output | None] = field(default_factory=list, repr=False)  # where each head's output is made
 
 
 def attention_layers(
@@ -72,7 +74,7 @@ def attention_layers(
     hooks += [m.register_forward_pre_hook(watcher.on_call) for m in model.modules()]
     model.eval()
     try:
-        state.observer = watcher.on_op
+        state.observer = watcher.observe
         with enable_grad():
             output = model(*inputs)
             state.observer = before
@@ -119,6 +121,7 @@ def _side_by_side(layers: list[AttentionLayer]) -> list[AttentionLayer]:
             for each in ARRAYS:
                 if getattr(last, each) is not None:
                     setattr(last, each, np.concatenate([getattr(last, each), getattr(layer, each)]))
+            last.places += layer.places
             last.notes += [note for note in layer.notes if note not in last.notes]
             names[-1].append(name)
         else:
@@ -148,6 +151,8 @@ class _Watcher:
 
     def __init__(self, model: Module, batch: int) -> None:
         self.batch = batch
+        self.ops = 0  # so many have run
+        self.latest: Array | None = None  # what the last of them made
         self.by_hand = ByHand()
         self.layers: list[AttentionLayer] = []
         self.paths = {id(m): path or type(m).__name__ for path, m in model.named_modules()}
@@ -160,6 +165,11 @@ class _Watcher:
         if len(two) > 1 and two[0] is not two[1] and two[0].shape[-1] == two[1].shape[-1]:
             self.cross.add(self.paths[id(module)])
 
+    def observe(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
+        self.latest = out._array
+        self.on_op(op, inputs, constants, out)
+        self.ops += 1
+
     def on_op(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
         if state.scope in self.efficient:
             return  # what it is made of is not to be shown as attention of its own
@@ -168,6 +178,7 @@ class _Watcher:
             bias = inputs[3]._array if len(inputs) > 3 and inputs[3] is not None else None
             layer = _exact(state.scope, query, key, value, bias, constants, out._array)
             self._add(layer, out, "output")
+            self._place(layer, None)
             return
         found = self.by_hand.on_op(op, inputs, constants, out)
         if found is None:
@@ -193,6 +204,7 @@ class _Watcher:
         if state.scope in self.cross:
             layer.kind = "cross"
         self._add(layer, found.weights, "weights")
+        self._place(layer, self.batch)
 
     def _one(self, x: Array) -> Array:
         """The first sequence of a batch, of which the first axis is part where there is none for the heads."""
@@ -202,6 +214,7 @@ class _Watcher:
 
     def on_efficient(self, module: Any, args: tuple[Any, ...], out: Tensor) -> None:
         query, key, value = (x._array for x in args[:3])
+        made = self.latest
         ignored, is_causal = (*args[3:], None, False)[:2] if len(args) < 5 else args[3:5]
         mask = None if ignored is None else ~ignored._array[:, None, None, :]
         layer = _exact(self.paths[id(module)], query, key, value, None, {"mask": mask, "is_causal": is_causal})
@@ -212,6 +225,12 @@ class _Watcher:
         counted = {"is_causal": bool(is_causal)} if isinstance(module, LongformerAttention) else {}
         layer.cost = module.cost(query.shape[-2], key.shape[-2], query.shape[-1], **counted)
         self._add(layer, out, "output")
+        if out._array is made:
+            self._place(layer, None, back=1)
+
+    def _place(self, layer: AttentionLayer, batch: int | None, back: int = 0) -> None:
+        heads = range(len(layer.weights))
+        layer.places = [Output(self.ops - back, slice(h, h + 1), batch) for h in heads]
 
     def _add(self, layer: AttentionLayer, out: Tensor, what: str) -> None:
         if layer.query.shape[1] != layer.key.shape[1] or "cross" in layer.path:

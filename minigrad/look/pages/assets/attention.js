@@ -1,7 +1,7 @@
 // The attention workbench: one state (group, layer, head, query, key), and functions that draw it.
 const data = readData();
 const byId = (id) => document.getElementById(id);
-const state = { group: 0, layer: null, head: 0, query: 0, key: 0, words: true, chosen: false, hover: null, geometry: null };
+const state = { group: 0, layer: null, head: 0, query: 0, key: 0, words: true, chosen: false, hover: null, geometry: null, more: [], scaled: false, sorted: false };
 const SVG = "http://www.w3.org/2000/svg";
 
 // Arrays lie in the pool as base64: float32, or bytes for masks. Decoded when first asked for.
@@ -85,11 +85,14 @@ function readWeights() {
     const heads = state.layer === null ? data.layers[n].heads.map((_, h) => h) : [state.head];
     for (const h of heads) {
       const one = headOf(n, h);
-      rows.push(rowOf(one.weights, Math.min(state.query, one.T - 1), one.S));
+      for (const query of queries()) rows.push(rowOf(one.weights, Math.min(query, one.T - 1), one.S));
     }
   }
   return rows[0].map((_, j) => sum(rows.map((row) => row[j] ?? 0)) / rows.length);
 }
+
+// The chosen tokens: one, or several.
+const queries = () => [...new Set([state.query, ...state.more])].sort((a, b) => a - b);
 
 // The parts that weights are summed over: words, or single tokens.
 function partsOf(sequence) {
@@ -110,7 +113,8 @@ function drawText() {
   const weights = readWeights();
   const parts = partsOf(columns).map((part) => ({ ...part, weight: sum(part.at.map((j) => weights[j])) }));
   const colours = [];
-  for (const part of parts) for (const j of part.at) colours[j] = colour(Math.sign(part.weight) * strength(part.weight, 1), 1);
+  const most = state.scaled ? largestOf(parts.map((part) => part.weight)) : 1;
+  for (const part of parts) for (const j of part.at) colours[j] = colour(Math.sign(part.weight) * strength(part.weight, most), 1);
   const focused = document.activeElement?.dataset?.token;
   const strips = [];
   if (first.cross) strips.push(strip(rows, rows.name || "queries", null, true), strip(columns, columns.name || "keys", colours, false));
@@ -118,14 +122,21 @@ function drawText() {
   const best = [...parts].sort((a, b) => b.weight - a.weight).slice(0, 5).filter((part) => part.weight >= 0.005);
   const named = (part) => (parts.filter((other) => other.label === part.label).length > 1 ? `${part.label} (${part.at[0]})` : part.label);
   const whose = state.layer === null ? "the mean of these heads" : "this head";
+  const open = byId("lens")?.open;
+  const several = queries().map((i) => element("span", {}, element("b", {}, rows.labels[i]), ` at ${i} `));
+  const here = data.answers && data.answers.rows.length === rows.total && (data.answers.following || !first.cross) ? answersAt(data.answers, rows.labels[state.query], state.query) : answersAt(data.answers, "", -1);
   byId("text").replaceChildren(
     ...strips,
     element("div", { class: "reading" },
-      element("span", {}, element("b", {}, rows.labels[state.query]), ` at ${state.query} attends to, in ${whose}:`),
+      element("span", {}, ...several, `${several.length > 1 ? "attend to, on average" : "attends to"}, in ${whose}:`),
       element("ol", {}, ...best.map((part) => element("li", { style: `background: ${colour(strength(part.weight, 1), 1)}` }, `${named(part)} ${percent(part.weight)}`))),
       element("button", { id: "words", class: "screen-only", "aria-pressed": String(state.words), title: "Sum the weights of a word's tokens (w)", onclick: toggleWords }, "By word"),
+      element("button", { id: "rowscale", class: "screen-only", "aria-pressed": String(state.scaled), title: "The strongest weight of each row in full colour (r)", onclick: toggleScale }, "Scale to row"),
+      element("span", { class: "quiet screen-only" }, "Shift and click, or Shift and Enter: several tokens"),
     ),
+    element("div", { id: "answers" }, ...here),
   );
+  if (open && byId("lens")) byId("lens").open = true;
   if (focused !== undefined) document.querySelector(`[data-token="${state.query}"]`)?.focus();
 }
 
@@ -134,11 +145,11 @@ function strip(sequence, name, colours, choosing) {
   const joint = (i) => /^\d$/.test(sequence.labels[i]) && /^\d$/.test(sequence.labels[i - 1]) && sequence.words[i] !== sequence.words[i - 1];
   const apart = sequence.labels.some((label, i) => joint(i) || ([...label].length > 1 && !/^[⟨[].*[⟩\]]$/.test(label)));
   sequence.labels.forEach((label, i) => {
-    const chosen = choosing && i === state.query;
+    const chosen = choosing && queries().includes(i);
     const classes = `token${blank(label) ? " blank" : ""}${apart ? " apart" : ""}${chosen ? " chosen" : ""}`;
     const style = colours && colours[i] ? `background: ${colours[i]}` : null;
     running.append(choosing
-      ? element("button", { class: classes, style, "data-token": i, tabindex: chosen ? 0 : -1, "aria-pressed": String(chosen), title: `token ${i}`, onclick: () => chooseQuery(i) }, label)
+      ? element("button", { class: classes, style, "data-token": i, tabindex: i === state.query ? 0 : -1, "aria-pressed": String(chosen), title: `token ${i}`, onclick: (event) => (event.shiftKey ? another(i) : chooseQuery(i)) }, label)
       : element("span", { class: classes, style }, label));
     if (label === "⏎") running.append(element("br"));
   });
@@ -147,7 +158,28 @@ function strip(sequence, name, colours, choosing) {
 
 function chooseQuery(i) {
   state.chosen = true;
+  state.more = [];
   select(i, state.layer === null ? null : bestKey(headOf(state.layer, state.head), i));
+}
+
+// One more token, or one less.
+function another(i) {
+  state.chosen = true;
+  if (queries().length > 1 && queries().includes(i)) {
+    const left = queries().filter((query) => query !== i);
+    state.query = left[0];
+    state.more = left.slice(1);
+  } else {
+    state.more = [...queries()];
+    state.query = i;
+  }
+  draw();
+}
+
+function toggleScale() {
+  state.scaled = !state.scaled;
+  draw();
+  byId("rowscale").focus();
 }
 
 function toggleWords() {
@@ -163,12 +195,21 @@ function drawOverview() {
   for (const n of layersOf(state.group)) {
     const layer = data.layers[n];
     const row = element("div", { class: "row" });
-    layer.heads.forEach((held, h) => row.append(thumbnail(n, h)));
+    const growth = (h) => data.answers?.off?.[n]?.[h] ?? 0;
+    const order = layer.heads.map((_, h) => h).sort((a, b) => (state.sorted ? growth(b) - growth(a) : a - b));
+    order.forEach((h) => row.append(thumbnail(n, h)));
     view.append(element("section", { "aria-label": `Layer ${n}`, style: `--heads: ${layer.heads.length}` },
       element("h2", {}, `Layer ${n} `, element("code", {}, layer.path), layer.method === "exact" ? null : element("span", { class: "quiet" }, ` ${layer.method}`)), ...odd(layer), row));
   }
   const signed = layersOf(state.group).some((n) => data.layers[n].heads.some((_, h) => headOf(n, h).weights.some((weight) => weight < -1e-6)));
-  byId("view").replaceChildren(view, legend(1, signed, layersOf(state.group).some((n) => headOf(n, 0).allowed.includes(0))));
+  const sort = data.answers?.off ? element("p", { class: "screen-only" }, element("button", { id: "sorted", "aria-pressed": String(state.sorted), onclick: toggleSort }, "Sort heads by what they are worth"), element("span", { class: "quiet" }, ` With a head off, its output is 0; the loss is ${data.answers.what}, ${format(data.answers.loss)} with all heads.`)) : null;
+  byId("view").replaceChildren(...(sort ? [sort] : []), view, legend(1, signed, layersOf(state.group).some((n) => headOf(n, 0).allowed.includes(0))));
+}
+
+function toggleSort() {
+  state.sorted = !state.sorted;
+  draw();
+  byId("sorted").focus();
 }
 
 // What is odd about a layer that a program wrote itself.
@@ -182,7 +223,7 @@ function thumbnail(n, h) {
   paint(canvas, one);
   const what = element("span", { class: "what" }, ...lookOf(one));
   return element("button", { class: "thumb", "data-layer": n, "data-head": h, onclick: () => open(n, h), onfocus: () => say(`Layer ${n}, head ${h}: ${what.textContent}`) },
-    canvas, element("b", {}, `head ${h}`), what);
+    canvas, element("b", {}, `head ${h}`), what, worth(data.answers?.off?.[n]?.[h]));
 }
 
 // What stands below a thumbnail: where the chosen token looks, or what the head mostly does.
@@ -192,14 +233,20 @@ function lookOf(one) {
   return [element("span", { class: "at" }, `${one.rows.labels[state.query] ?? ""} → ${place(one.columns, j)} `), percent(one.weights[Math.min(state.query, one.T - 1) * one.S + j])];
 }
 
+// What stands for the full colour in each row: the same for all, or the row's own largest.
+function rowScales(values, one, scale) {
+  return Array.from({ length: one.T }, (_, i) => (state.scaled ? largestOf(rowOf(values, i, one.S)) : scale));
+}
+
 function paint(canvas, one) {
   const style = getComputedStyle(document.documentElement);
   const [positive, negative] = ["--positive", "--negative"].map((name) => style.getPropertyValue(name).trim().split(/\s+/).map(Number));
   const context = canvas.getContext("2d");
   const image = context.createImageData(one.S, one.T);
+  const most = rowScales(one.weights, one, 1);
   one.weights.forEach((weight, at) => {
     const rgb = weight < 0 ? negative : positive;
-    image.data.set([...rgb, Math.round(255 * strength(weight, 1))], 4 * at);
+    image.data.set([...rgb, Math.round(255 * strength(weight, most[Math.floor(at / one.S)]))], 4 * at);
     if (!one.allowed[at]) image.data.set([128, 128, 128, 28], 4 * at);
   });
   context.putImageData(image, 0, 0);
@@ -268,6 +315,7 @@ function heatMap(one, values, scale, caption) {
     const where = [...label].length > 1 ? { transform: `translate(${x + font * 0.34} ${top - 4}) rotate(-90)` } : { x, y: top - 4, "text-anchor": "middle" };
     svg.append(svgElement("text", { "data-column": j, "font-size": font, ...where }, shorten(label)));
   });
+  const most = rowScales(values, one, scale);
   for (let i = 0; i < one.T; i += 1) {
     for (let j = 0; j < one.S; j += 1) {
       const value = values[i * one.S + j];
@@ -277,7 +325,7 @@ function heatMap(one, values, scale, caption) {
         while (end < one.S && !one.allowed[i * one.S + end]) end += 1;
         svg.append(svgElement("rect", { ...at, width: cell * (end - j), class: "outside" }));
         j = end - 1;
-      } else if (strength(value, scale) >= 0.01) svg.append(svgElement("rect", { ...at, width: cell, style: `fill: ${shade(value, scale)}` }));
+      } else if (strength(value, most[i]) >= 0.01) svg.append(svgElement("rect", { ...at, width: cell, style: `fill: ${shade(value, most[i])}` }));
     }
   }
   svg.append(svgElement("rect", { class: "edge", x: left, y: top, width: cell * one.S, height: cell * one.T }));
@@ -302,7 +350,8 @@ function legend(scale, signed, shut) {
   const shares = signed ? [-1, -0.25, -0.05, 0, 0.05, 0.25, 1] : [0, 0.01, 0.1, 0.25, 0.5, 1];
   const short = (value) => (value && Math.abs(value) < 1e-3 ? value.toExponential(0) : String(Number(value.toPrecision(2))));
   return element("div", { class: "legend" },
-    ...shares.map((share) => element("span", {}, element("i", { style: `background: ${shade(share, 1)}` }), short(share * scale))),
+    ...shares.map((share) => element("span", {}, element("i", { style: `background: ${shade(share, 1)}` }), state.scaled ? `${100 * share} %` : short(share * scale))),
+    state.scaled ? element("span", {}, "of the row's largest") : null,
     shut ? element("span", {}, element("i", { class: "shut" }), "not allowed") : null);
 }
 
@@ -556,12 +605,26 @@ function lastQuery() {
   return Math.min(layer.totals[0], data.limit) - 1;
 }
 
-// The last token whose weights matter to the loss: of a text with its next characters the last but one.
+// A token with a story, or the last token whose weights matter to the loss: of a text with its next characters the last
+// but one.
 function firstChoice() {
-  const heads = layersOf(state.group).flatMap((n) => data.layers[n].heads.map((_, h) => headOf(n, h)));
+  const places = layersOf(state.group).flatMap((n) => data.layers[n].heads.map((_, h) => [n, h]));
+  const heads = places.map(([n, h]) => headOf(n, h));
   const matters = (i) => heads.some((one) => !one.gradient || rowOf(one.gradient, i, one.S).some((g) => g !== 0));
-  for (let i = lastQuery(); i >= 0; i--) if (matters(i)) return i;
-  return lastQuery();
+  let last = lastQuery();
+  while (last > 0 && !matters(last)) last -= 1;
+  if (!matters(last)) last = lastQuery();
+  const story = storyOf(heads.map((one) => ({ T: one.T, S: one.S, weights: one.weights, self: !one.layer.cross })), last, matters);
+  state.story = story && { ...story, place: places[story.head] };
+  return story ? story.query : last;
+}
+
+// Why the page opens where it does.
+function tellStory() {
+  if (!state.story) return "All heads. Choose a token in the text to see where it looks, or a head to see its numbers.";
+  const { query, key, weight, place: [n, h] } = state.story;
+  const one = headOf(n, h);
+  return `For a start: in layer ${n}, head ${h}, ${place(one.rows, query)} looks at ${place(one.columns, key)} with ${percent(weight)}.`;
 }
 
 function turn(by) {
@@ -621,6 +684,7 @@ document.addEventListener("keydown", (event) => {
   else if ((event.key === "{" || event.key === "PageUp") && state.layer !== null) climb(-1);
   else if ((event.key === "}" || event.key === "PageDown") && state.layer !== null) climb(1);
   else if (event.key === "w") toggleWords();
+  else if (event.key === "r") toggleScale();
   else if (event.key === "s") saveFigure();
   else if (event.key === "Escape") backToAll();
   else if (event.key === "?") byId("keys").showModal();
@@ -632,9 +696,15 @@ function start() {
   byId("title").textContent = `Attention of ${data.title}`;
   const heads = sum(data.layers.map((layer) => layer.heads.length));
   byId("subtitle").textContent = `${plural(data.layers.length, "layer")}, ${plural(heads, "head")}`;
-  const cut = data.sequences.filter((sequence) => sequence.total > sequence.labels.length);
-  byId("note").hidden = !cut.length;
-  byId("note").textContent = cut.map((sequence) => `Showing the first ${sequence.labels.length} of ${sequence.total} tokens${sequence.name ? ` (${sequence.name})` : ""}.`).join(" ");
+  const notes = data.sequences.flatMap((sequence) => {
+    const name = sequence.name ? ` (${sequence.name})` : "";
+    return [
+      sequence.dropped ? `The model reads the last ${sequence.total} of ${sequence.total + sequence.dropped} tokens${name}: its context holds no more.` : "",
+      sequence.total > sequence.labels.length ? `Showing the first ${sequence.labels.length} of ${sequence.total} tokens${name}.` : "",
+    ].filter(Boolean);
+  });
+  byId("note").hidden = !notes.length;
+  byId("note").textContent = notes.join(" ");
   if (groups.length > 1) groups.forEach((name, n) => byId("tabs").append(element("button", { role: "tab", "aria-controls": "view", onclick: () => openGroup(n) }, name)));
   byId("all").addEventListener("click", backToAll);
   byId("before").addEventListener("click", () => turn(-1));
@@ -647,7 +717,7 @@ function start() {
   addEventListener("resize", () => state.layer !== null && geometry(headOf(state.layer, state.head)).cell !== state.geometry.cell && drawHead());
   state.query = firstChoice();
   draw();
-  say(`All heads. Choose a token in the text to see where it looks, or a head to see its numbers.`);
+  say(tellStory());
 }
 
 start();
