@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from minigrad.look.pages.graph_page import graph
     from minigrad.look.recording import trace
     from minigrad.look.terminal import step
+    from minigrad.look.why import record_step, why
     from minigrad.torch.as_torch import as_torch
     from minigrad.train.checkpoints import CheckpointError, from_torch, load, save
 
@@ -71,10 +72,12 @@ _LATER = {  # what a training loop does without, and where it is: loaded when it
     "from_torch": "minigrad.train.checkpoints",
     "graph": "minigrad.look.pages.graph_page",
     "load": "minigrad.train.checkpoints",
+    "record_step": "minigrad.look.why",
     "save": "minigrad.train.checkpoints",
     "step": "minigrad.look.terminal",
     "trace": "minigrad.look.recording",
     "utils": "minigrad.utils",
+    "why": "minigrad.look.why",
 }
 
 __version__ = "0.1.0"
@@ -87,9 +90,9 @@ __all__ = [
     "finfo", "float", "float16", "float32", "float64", "from_torch", "func", "functions", "get_default_dtype",
     "get_num_threads", "graph", "half", "hardware", "iinfo", "inf", "int", "int16", "int32", "int64", "int8",
     "is_grad_enabled", "linalg", "load", "long", "nan", "nn", "no_grad", "ops", "optim", "pi", "random",
-    "result_type", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "short",
-    "step", "testing", "trace", "uint8", "utils", *complex_pairs.__all__, *creation.__all__, *functions.__all__,
-    *hardware.__all__, *joining.__all__, *random.__all__,
+    "record_step", "result_type", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads",
+    "set_printoptions", "short", "step", "testing", "trace", "uint8", "utils", "why", *complex_pairs.__all__,
+    *creation.__all__, *functions.__all__, *hardware.__all__, *joining.__all__, *random.__all__,
 ]  # fmt: skip
 
 # `import minigrad.linalg` works too

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
 from minigrad.learn import command as learn
-from minigrad.look.commands import check, doctor, examples, graph, run, step
+from minigrad.look.commands import check, doctor, examples, graph, run, step, why
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
 from minigrad.tools import cli
@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "graph": (graph.main, "draw the graph behind the first backward pass of a script"),
     "check": (check.main, "check the gradients of a function, op or module in a file"),
     "doctor": (doctor.main, "watch the first steps of a training script, and say what is wrong with it"),
+    "why": (why.main, "run a training to one of its steps, and say why a weight changed there"),
     "run": (run.main, "run a PyTorch script on this engine"),
     "examples": (examples.main, "list the examples, copy them"),
     "learn": (learn.main, "the course: write it yourself, and be told what is wrong"),

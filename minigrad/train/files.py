@@ -67,6 +67,11 @@ def _has_mark(path: Path, mark: bytes) -> bool:
         return not size or (bool(mark) and mark in found + file.read())
 
 
+def travel_folder(checkpoint: str | Path) -> Path:
+    """Where a run keeps its states to go back to: beside its checkpoint."""
+    return Path(checkpoint).with_suffix(".travel")
+
+
 def page_mark(view: str) -> bytes:
     """The mark of a page with such a view."""
     return f'<meta name="generator" content="minigrad {view}">'.encode()
