@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--eval-batches", type=positive_int, default=40, help="batches in a validation")
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
+    parser.add_argument("--travel", type=natural_int, default=0, metavar="N", help="keep the state every N steps")
     parser.add_argument("--sample", type=natural_int, default=400, help="characters to sample at the start and the end")
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
@@ -92,6 +93,8 @@ def main() -> int:
 def train(world: parallel.World) -> int:
     args = arguments()
     settings, out, checkpoint = open_run(args, Path(args.data).stem or "run", world, steps=1500, workers=None)
+    if args.travel:
+        settings["workers"] = 1  # the places of a batch that workers share cannot be told apart
     text = load_text(settings["data"])
     fingerprint = same_text(text, checkpoint)
     if checkpoint is None:
@@ -142,6 +145,7 @@ def train(world: parallel.World) -> int:
         eval_every=settings["eval_every"],
         checkpoint=out,
         save_every=args.save_every,
+        travel=args.travel,
         curve=out.with_suffix(".csv"),
         probe=lambda: probe(model, tokenizer, looked_at, args.sample),
     )

@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--grad-clip", type=natural_float, default=1.0, help="largest gradient norm; 0 for no limit")
     parser.add_argument("--eval-every", type=natural_int, default=0, help="steps between validations (0: 20 in all)")
     parser.add_argument("--save-every", type=natural_float, default=60.0, help="seconds between checkpoints")
+    parser.add_argument("--travel", type=natural_int, default=0, metavar="N", help="keep the state every N steps")
     parser.add_argument("--beams", type=positive_int, default=4, help="of the beam search at the end")
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--workers", type=positive_int, help="processes that share a batch (default: one per core)")
@@ -107,6 +108,8 @@ def show_look(weights: np.ndarray, source: str, target: str) -> None:
 def main() -> int:
     args = arguments()
     settings, out, checkpoint = open_run(args, "translation", steps=2000, workers=None)
+    if args.travel:
+        settings["workers"] = 1  # the places of a batch that workers share cannot be told apart
     if settings["numbers"] < 100:
         raise ValueError(f"--numbers must be at least 100, got {settings['numbers']}")
 
@@ -159,6 +162,7 @@ def main() -> int:
         eval_every=settings["eval_every"],
         checkpoint=out,
         save_every=args.save_every,
+        travel=args.travel,
         curve=out.with_suffix(".csv"),
         probe=lambda: {"sample": "\n".join(translate(model, tokenizer, [source for source, _ in held[:8]]))},
     )

@@ -1,8 +1,8 @@
 """Why a weight changed in one step: its change split by term of the optimizer, by place in the batch, and by use.
 
-The optimizers here are linear in what they add up, once their divisor is known. So the change of a weight is a sum: what
-this step's gradient brings, and of that each place of the batch; what clipping took off; what earlier steps left in the
-momentum; weight decay; and the rounding of the floating-point numbers, which is what is left.
+The optimizers here are linear in what they add up, once their divisor is known. So the change of a weight is a sum:
+what this step's gradient brings, and of that each place of the batch; what clipping took off; what earlier steps left
+in the momentum; weight decay; and the rounding of the floating-point numbers, which is what is left.
 """
 
 from __future__ import annotations
@@ -224,9 +224,9 @@ class Place:
 class Why:
     """The change of a weight in one step, as sums: ``terms`` and ``places`` each add up to ``change``.
 
-    Of one element they are signed numbers, and ``change`` is after - before. Of a whole weight they are lengths along the
-    direction in which it moved, and ``change`` is the length of the move. ``rest`` holds what no place of this batch has
-    brought: momentum, decay, rounding.
+    Of one element they are signed numbers, and ``change`` is after - before. Of a whole weight they are lengths along
+    the direction in which it moved, and ``change`` is the length of the move. ``rest`` holds what no place of this
+    batch has brought: momentum, decay, rounding.
     """
 
     name: str
@@ -267,13 +267,16 @@ class Why:
         number = f" in step {self.step}" if self.step else ""
         moved = "moved by" if self.index is None else f"went from {self.before:.9g} to {self.after:.9g}:"
         lines = [f"{what}{number} {moved} {self.change:+.9g}, by {self.optimizer}"]
-        lines += [f"  {part:+.9e}  {term}" for term, part in self.terms.items()]
+        lines += [f"  {part + 0.0:+.9e}  {term}" for term, part in self.terms.items()]
         lines.append(f"  {math.fsum(self.terms.values()):+.9e}  together")
         order = sorted(self.places, key=lambda place: -abs(place.part))
         shown = [place for place in order[:SHOWN] if place.part]
         if shown:
-            lines.append(f"of this step's gradient, by place ({len(shown)} of {len(self.places)}):")
+            total = math.fsum(place.part for place in self.places)
+            lines.append(f"this step's gradient, each element by its own divisor: {total:+.3e}, by place:")
         lines += [f"  {place.part:+.3e}  {_where(place)}" for place in shown]
+        if len(self.places) > len(shown) > 0:
+            lines.append(f"  and {len(self.places) - len(shown):,} more places")
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> None:
@@ -296,10 +299,11 @@ def why(weight: Any, step: record_step, index: Any = None) -> Why:
     does not have.
     """
     if isinstance(weight, str):
-        if weight not in step.names:
+        ends = [n for n in step.names if n == weight or n.endswith(f".{weight}")]
+        if weight not in ends and len(ends) != 1:
             near = ", ".join(list(step.names)[:8])
             raise ValueError(f"the step has no weight named {weight!r}; there are {near or 'none'}")
-        name, weight = weight, step.names[weight]
+        name, weight = weight, step.names[weight if weight in ends else ends[0]]
     else:
         name = next((n for n, p in step.names.items() if p is weight), f"a weight {tuple(weight.shape)}")
     moved = step.moved.get(id(weight))
@@ -308,6 +312,8 @@ def why(weight: Any, step: record_step, index: Any = None) -> Why:
     terms, factor = split(moved)
     change = moved.after.astype(np.float64) - moved.before.astype(np.float64)
     uses = [use for use in step.uses.get(id(weight), []) if use.dz is not None]
+    if any(use.op == "replica" for use in uses):
+        raise ValueError(f"the batch of {name} was shared by workers, who keep its places to themselves: use workers=1")
     scaled = factor * _clipping(moved)
     if index is not None:
         at = (index,) if isinstance(index, int) else tuple(int(i) for i in index)
@@ -359,8 +365,8 @@ def _clipping(moved: Moved) -> Array:
 def split(moved: Moved) -> tuple[dict[str, Array], Array]:
     """The parts of the change by term, in float64, and what one unit of gradient was worth, each in the weight's shape.
 
-    ``second moment`` is what dividing each element by its own root mean square makes of the step, beside dividing all by
-    one: their harmonic mean.
+    ``second moment`` is what dividing each element by its own root mean square makes of the step, beside dividing all
+    by one: their harmonic mean.
     """
     linear, decay, divisor, unit = _linear(moved)
     mean = 1 / np.mean(1 / divisor) if divisor.size else 1.0

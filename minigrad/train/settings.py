@@ -22,14 +22,14 @@ def open_run(
 ) -> tuple[dict[str, Any], Path, dict[str, Any] | None]:
     """The settings, the path of the checkpoint, which is now this process's own, and the checkpoint to go on from.
 
-    ``args`` has ``out`` and ``resume``; the rest are settings. A new run (no checkpoint) goes to ``out``, or to
-    runs/``name``.npz, or -2, -3, ...: nothing is overwritten. A resumed one has the settings it was started with. The
-    settings named in ``defaults`` may be None in ``args``: then they are the default, or what the run had. Of several
-    ranks the main one takes the name. Raises ValueError for a checkpoint of another script, for a setting that a
-    resumed run cannot change, and for a path that is taken or does not end in .npz.
+    ``args`` has ``out``, ``resume`` and perhaps ``travel``; the rest are settings. A new run (no checkpoint) goes to
+    ``out``, or to runs/``name``.npz, or -2, -3, ...: nothing is overwritten. A resumed one has the settings it was
+    started with. The settings named in ``defaults`` may be None in ``args``: then they are the default, or what the run
+    had. Of several ranks the main one takes the name. Raises ValueError for a checkpoint of another script, for a
+    setting that a resumed run cannot change, and for a path that is taken or does not end in .npz.
     """
     out = _agreed(world or World(), args, name)
-    given = {key: value for key, value in vars(args).items() if key not in ("out", "resume")}
+    given = {key: value for key, value in vars(args).items() if key not in ("out", "resume", "travel")}
     checkpoint = None
     if args.resume:
         checkpoint = load(args.resume)
@@ -39,7 +39,7 @@ def open_run(
         _check_types(settings, given | defaults, args.resume)
         options = {f"--{key.replace('_', '-')}": key for key in settings}
         words = {word.partition("=")[0] for word in sys.argv[1:]}
-        others = words - {*options, "--", "--out", "--resume"}
+        others = words - {*options, "--", "--out", "--resume", "--travel"}
         begun = tuple(word for word in others if word.startswith("--"))  # --batch is enough for --batch-size
         for option, key in options.items():
             typed = option in words or option.startswith(begun)

@@ -28,7 +28,7 @@ from minigrad.speed.ranks import World
 from minigrad.speed.workers import WorkerError
 from minigrad.tools.random import default_generator
 from minigrad.train.checkpoints import CheckpointError, save
-from minigrad.train.files import atomic_write
+from minigrad.train.files import atomic_write, travel_folder
 from minigrad.train.settings import CURVE_MARK
 from minigrad.train.validation import COLUMNS, CURVES, misfit
 
@@ -233,6 +233,7 @@ class Trainer:
         eval_every: int = 0,
         checkpoint: str | Path | None = None,
         save_every: float = 60.0,
+        travel: int = 0,
         curve: str | Path | None = None,
         probe: Callable[[], dict[str, Any]] | None = None,
         quiet: bool = False,
@@ -247,6 +248,8 @@ class Trainer:
         a rank failed or the memory is full: as of the last step that was made; then TrainingError says how to go on.
         With several ranks it is also written after the first step, since a rank that is killed takes the others with
         it.
+        With ``travel`` the state is also kept at every so many steps, from the first on, in a folder beside the
+        checkpoint (``travel_folder``): from there any step can be run again, bit for bit.
         A second Ctrl-C stops at once, and leaves the last checkpoint as it is.
         """
         if steps < 0:
@@ -271,6 +274,8 @@ class Trainer:
             val_loss = self.history[-1]["val_loss"] if self.history else math.nan
             smooth = math.nan
             while self.step < steps and not self.stopping:
+                if travel and checkpoint is not None and self.step % travel == 0:
+                    self.save(travel_folder(checkpoint) / f"{self.step:07}.npz")
                 try:
                     loss, norm, count = self.train_step()
                     tokens += count

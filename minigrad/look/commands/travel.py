@@ -30,11 +30,7 @@ def back_to(step: int, arguments: Sequence[str]) -> Iterator[tuple[list[str], in
     states = {int(path.stem): path for path in travel_folder(checkpoint).glob("*.npz") if path.stem.isdigit()}
     earlier = [number for number in states if number < step]
     if not earlier:
-        kept = (
-            f"the first is of step {min(states)}"
-            if states
-            else "start it with --travel 100 to keep one every 100 steps"
-        )
+        kept = f"the first is of step {min(states)}" if states else "start it with --travel 100"
         raise ValueError(f"{checkpoint} kept no state before step {step}: {kept}")
     with tempfile.TemporaryDirectory(prefix="minigrad-travel-") as folder:
         words[place] = str(shutil.copy(states[max(earlier)], Path(folder) / checkpoint.name))

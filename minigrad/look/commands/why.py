@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import minigrad
-from minigrad.core.tensor import Tensor
 from minigrad.look.commands.travel import back_to
 from minigrad.look.doctor.watch import Enough
 from minigrad.look.pages.why_page import why_path
@@ -32,8 +31,8 @@ def main(arguments: Sequence[str]) -> int | None:
         usage="%(prog)s [--step N] [--weight NAME] [--index I,J] [--html FILE] SCRIPT [arguments of the script]",
         description="Run a training script to one of its steps, and say why a weight changed there: by term of the "
         "optimizer and by place of the batch. Without --weight, list the weights that moved most.",
-        epilog="A script that resumes a run with --resume CHECKPOINT goes back to the state before the step, if the run "
-        "kept states (--travel). What follows -- belongs to the script.",
+        epilog="A script that resumes a run with --resume CHECKPOINT goes back to the state before the step, if the "
+        "run kept states (--travel). What follows -- belongs to the script.",
         allow_abbrev=False,
     )
     parser.add_argument("--step", type=positive_int, default=1, metavar="N", help="which step (default: 1, the first)")
@@ -81,6 +80,7 @@ def _record(script: str, words: list[str], wanted: int, start: int) -> tuple[rec
         if optimizer is first[0]:  # of several, the one that steps first
             counts["now"] += 1
         if counts["now"] == wanted:
+            step.after_update(optimizer, args, kwargs)  # its own turn would come after this one
             step.number = wanted
             raise Enough(0)
         if counts["now"] == wanted - 1 and optimizer is first[0]:
@@ -103,12 +103,14 @@ def _compare(step: record_step, rest: Sequence[str], start: int, wanted: int) ->
     if not start:
         return
     before = load(rest[list(rest).index("--resume") + 1] if "--resume" in rest else _joined(rest))
-    losses = before.get("losses")
-    if isinstance(losses, np.ndarray | Tensor) and len(losses) >= wanted:
-        then, now = float(losses[wanted - 1]), float(np.float32(step.loss))
-        same = then == now or (math.isnan(then) and math.isnan(now))
-        text = "the same loss as then, to the last bit" if same else f"its loss was {then:.9g} then: the code differs"
-        print(f"step {wanted} was run again from the state of step {start}: loss {now:.9g}, {text}", file=sys.stderr)
+    curves = before.get("curves", {}) if isinstance(before, dict) else {}
+    losses = np.asarray(curves.get("loss", ()), dtype=np.float32)
+    if len(losses) < wanted:
+        return
+    then, now = float(losses[wanted - 1]), float(np.float32(step.loss))
+    same = then == now or (math.isnan(then) and math.isnan(now))
+    text = "as it was then, to the last bit" if same else f"and it was {then:.9g} then: something has changed"
+    print(f"step {wanted} was run again from the state of step {start}: its loss is {now:.9g}, {text}", file=sys.stderr)
 
 
 def _joined(rest: Sequence[str]) -> str:
