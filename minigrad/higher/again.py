@@ -161,8 +161,8 @@ def _followed(dx: Any, dz: Traced) -> Traced:
 
 
 def _beside(dx: Any, x: Any, zeros: bool) -> Any:
-    """A gradient that is in no graph, in that of x: so that it can be asked for its derivative, which is 0."""
-    if dx is None or dx.tensor.requires_grad or not isinstance(x, Traced) or not x.tensor.requires_grad:
+    """A gradient in the graph of x too: so that it can be asked for its derivative, which is 0."""
+    if dx is None or (dx.tensor.requires_grad and not zeros) or not isinstance(x, Traced) or not x.tensor.requires_grad:
         return dx
     return run(steady, dx, x, zeros=zeros)
 
@@ -177,7 +177,7 @@ def steady(y: Array, x: Array, *, zeros: bool) -> tuple[Array, Backward]:
     def backward(dz: Array) -> tuple[Array | None, ...]:
         return dz, np.zeros_like(dz, shape=shape) if zeros else None
 
-    return np.copy(y), backward
+    return y[...], backward
 
 
 def _check_unwritten(node: Node, inputs: Sequence[Any], constants: dict[str, Any]) -> None:

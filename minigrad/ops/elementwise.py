@@ -107,7 +107,8 @@ def pow(x: Array, y: Array) -> tuple[Array, Backward]:
 
     def backward(dz):
         with np.errstate(divide="ignore", invalid="ignore"):
-            dx = scale_nonzero(dz, np.where((x == 0) & (y == 0), 0, y * power(x, y - 1)))
+            slope = power(x, y - 1)
+            dx = scale_nonzero(dz, np.where((y == 0) & ~np.isfinite(slope), 0, y * slope))
             return dx, None if isinstance(y, NUMBERS) else scale_nonzero(dz, np.where(x == 0, 0, z * np.log(x)))
 
     return z, backward

@@ -86,8 +86,6 @@ def backward(
     their old name. With ``create_graph`` what is in ``.grad`` can be differentiated in turn.
     """
     grad_tensors = grad_variables if grad_tensors is None else grad_tensors
-    if inputs is not None and not _listed(inputs):
-        raise RuntimeError("backward: inputs is empty: leave it out for all leaves")
     roots = _roots("backward", _listed(tensors), grad_tensors, create_graph)
     for _ in steps_into_grad(roots, inputs, retain_graph, create_graph):
         pass

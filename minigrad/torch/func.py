@@ -272,16 +272,7 @@ def _called(func: Any, has_aux: bool, args: Sequence[Any], kwargs: dict[str, Any
 def _flat(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """The tensors in nested tuples, lists and dicts, and how others are put in their places."""
     leaves: list[Any] = []
-
-    def collect(part: Any) -> Any:
-        if isinstance(part, tuple | list):
-            return [collect(x) for x in part]
-        if isinstance(part, dict):
-            return {k: collect(x) for k, x in part.items()}
-        leaves.append(part)
-        return part
-
-    collect(tree)
+    _mapped(leaves.append, tree)
 
     def rebuilt(values: Sequence[Any]) -> Any:
         rest = iter(values)

@@ -14,7 +14,7 @@ from minigrad.core.op import Array
 from minigrad.core.written import note_write, writes
 from minigrad.higher.again import steps_to
 from minigrad.higher.traced import Traced
-from minigrad.torch.errors import OpTypeError
+from minigrad.torch.errors import OpTypeError, OpValueError
 from minigrad.torch.hooks import RemovableHandle, add_hook
 from minigrad.torch.methods.base import Base, is_tensor, public
 
@@ -196,7 +196,7 @@ class Gradients(Base):
             return np.ones(self.shape, self.dtype)
         dz = gradient._array if is_tensor(gradient) else np.asarray(gradient)
         if dz.shape != self.shape:
-            raise ValueError(f"gradient must have the shape of the tensor, {self.shape}, got {dz.shape}")
+            raise OpValueError(f"gradient must have the shape of the tensor, {self.shape}, got {dz.shape}")
         return dz.astype(self.dtype, copy=False)
 
     def _no_graph(self: Any) -> RuntimeError:
@@ -211,6 +211,8 @@ def steps_into_grad(
 ) -> Iterator[Step]:
     """The walk back from tensors, each with its gradient, into the ``.grad`` of ``inputs``; None is for all leaves."""
     wanted: Any = None if inputs is None else [inputs] if isinstance(inputs, Base) else list(inputs)
+    if wanted == []:
+        raise RuntimeError("backward: inputs is empty: leave it out for all leaves")
     owners: dict[int, Any] = {id(x._node): x for x in wanted or () if x._node is not None}
 
     def take(key: Any, dz: Any, shared: bool) -> None:
