@@ -55,10 +55,10 @@ def tanh(x: Array) -> tuple[Array, Backward]:
     """z = tanh(x)
     dx = dz * (1 - z ** 2)
     """
-    z = np.tanh(x)
+    z = np.tanh(x)  # a variable of the op that backward reads (a closure) is kept until then
 
     def backward(dz):
-        return (dz * (1 - z * z),)  # a variable of the op that backward reads (a closure) is kept until then
+        return (dz * (1 - z * z),)
 
     return z, backward
 

@@ -81,12 +81,29 @@ def steps_to(
                 backwards.update(derived(nodes, leading, roots[0][0]))
             seeds: list[Any] = [Traced(dz) if create_graph else dz._array for _, dz in roots]
             starts = zip(ends, seeds, strict=True)
-            yield from backward_steps(starts, retain_graph=retain_graph, backwards=backwards, receive=take)
+            steps = backward_steps(starts, retain_graph=retain_graph, backwards=backwards, receive=take)
+            yield from _plain(steps) if create_graph else steps
         finally:
             for node in targets:
                 (node.hooks or []).pop()
 
     return enable_grad()(walk)() if create_graph else walk()  # the mode holds while the generator runs
+
+
+def _plain(steps: Iterator[Step]) -> Iterator[Step]:
+    """The steps as whoever watches wants them: in plain arrays."""
+    while True:
+        observer, state.step_observer = state.step_observer, None
+        try:
+            step = next(steps, None)
+        finally:
+            state.step_observer = observer
+        if step is None:
+            return
+        shown = Step(step.node, numbers(step.dz), tuple(map(numbers, step.grads)))
+        if observer is not None:
+            observer(shown)
+        yield shown
 
 
 def derived(nodes: Sequence[Node], leading: set[Node], like: Any) -> dict[Node, Backward]:

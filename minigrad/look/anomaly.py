@@ -75,7 +75,10 @@ class _Watch:
         ancestors = sorted(set().union(*(self.path(x) for x in inputs if isinstance(x, Tensor))))[-ANCESTORS:]
         call = Watched.of(op, inputs, constants, out, ancestors=tuple(ancestors), ran_away=None)
         self.ran_away = call.ran_away = self.ran_away or _huge(call)
-        bad = _made_bad(call, out._array)
+        within = state.scope.endswith(
+            "_backward"
+        )  # a backward in a graph: what it gives is looked at, not what is on the way
+        bad = None if within else _made_bad(call, out._array)
         if bad is not None:
             shapes = ", ".join(str(x.shape) if isinstance(x, np.ndarray) else repr(x) for x in call.inputs)
             made = f"{op.__name__}({shapes}) made {out._array[bad]} at {_place(bad)}{inside(call.scope)}"

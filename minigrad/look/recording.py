@@ -23,11 +23,16 @@ from minigrad import ops
 from minigrad.core.graph import Node, Step, state
 from minigrad.core.tensor import Tensor, apply
 from minigrad.core.written import saved_arrays
+from minigrad.higher import traced
+from minigrad.higher.traced import Traced
 from minigrad.look.behind import nodes_behind
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Array, Op
 from minigrad.tools.lines import is_users
 from minigrad.train.files import atomic_write
+
+HIGHER = os.path.dirname(traced.__file__) + os.sep  # what runs ops on traced arrays
+NUMPY = os.path.dirname(np.__file__) + os.sep
 
 SCHEMA = 1
 MARK = f'{{"schema":{SCHEMA},"tensors":['.encode()  # how a file of ours begins
@@ -589,12 +594,18 @@ def _jsonable(value: Any) -> Any:
 
 
 def _frames() -> Iterator[FrameType]:
-    """The frames from the op outwards, up to and with the innermost of the user's; none if there is no such frame."""
+    """The frames from the op outwards, up to and with the innermost of the user's; none if there is no such frame.
+
+    Where the code of an op runs on traced arrays, up to that code: its own line is what computes.
+    """
     frame: FrameType | None = sys._getframe(2)
     inside: list[FrameType] = []
+    traced = False
     while frame is not None:
         inside.append(frame)
-        if is_users(frame.f_code.co_filename):
+        file = frame.f_code.co_filename
+        traced = traced or file.startswith(HIGHER)
+        if is_users(file) if not traced else not file.startswith((HIGHER, NUMPY)):
             yield from inside
             return
         frame = frame.f_back
@@ -644,6 +655,6 @@ def _name(x: Tensor, frames: list[FrameType]) -> str | None:
     user = frames[-1] if frames else None
     for variables in (user.f_locals, user.f_globals) if user is not None else ():
         for name, value in variables.items():
-            if value is x:
+            if value is x or (isinstance(value, Traced) and value.tensor is x):
                 return name
     return None

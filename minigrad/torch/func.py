@@ -203,7 +203,7 @@ def _replaced(module: Module, tensors: dict[str, Any]) -> Any:
     try:
         for path, tensor in tensors.items():
             owner, _, name = path.rpartition(".")
-            parts = modules[owner].__dict__["_parameters" if name in modules[owner]._parameters else "_buffers"]
+            parts = modules[owner].__dict__
             before.append((parts, name, parts[name]))
             parts[name] = tensor
         yield

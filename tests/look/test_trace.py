@@ -199,3 +199,25 @@ def test_a_module_of_the_users_and_attention_constants():
     assert [o.module for o in t.ops] == ["Head", "Head", ""]
     assert t.ops[0].constants["is_causal"] is True
     assert "scale" in {x.name for x in t.tensors}
+
+
+def test_a_gradient_of_a_gradient_is_recorded_with_the_lines_of_the_backward():
+    with trace() as record:
+        x = mg.tensor([0.5, -1.0], requires_grad=True)
+        y = x.tanh()
+        (g,) = mg.autograd.grad(y.sum(), x, create_graph=True)
+        g.sum().backward()
+    behind = [record.ops[i] for i in record.ancestors(record.passes[-1].root)]
+    assert [op.op for op in behind] == ["tanh", "mul", "sub", "mul", "sum"]
+    made = [op for op in behind if op.module == "tanh_backward"]
+    assert {op.source.text for op in made} == {"return (dz * (1 - z * z),)"}
+    assert [record.label(i["tensor"]) for op in made for i in op.inputs if "tensor" in i][-2] == "dz"
+    assert [record.label(op.output) for op in made][-1] == "g"
+
+
+def test_a_backward_that_makes_a_graph_is_recorded_in_plain_numbers():
+    with trace() as record, pytest.warns(UserWarning, match="cycle"):
+        x = mg.tensor([0.5, -1.0], requires_grad=True)
+        x.tanh().sum().backward(create_graph=True)
+    assert [record.ops[s.op].op for s in record.passes[0].steps] == ["sum", "tanh"]
+    assert record.passes[0].steps[1].grads[0].contribution.data == pytest.approx(x.grad.tolist())

@@ -13,9 +13,9 @@ from minigrad import ops
 from minigrad.core.graph import Node
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
-from minigrad.core.written import saved, saved_arrays
+from minigrad.core.written import saved_arrays
 from minigrad.look.behind import nodes_behind
-from minigrad.look.pages.picture import UNKNOWN, Record
+from minigrad.look.pages.picture import Record
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace, recorded, summarize
 from minigrad.look.texts import operand_names
 from minigrad.nn import Module, Parameter
@@ -70,9 +70,10 @@ class _Walk:
 
     def op(self, node: Node) -> None:
         inputs: list[dict[str, Any]] = []
-        for parent, operand in zip(node.parents, operand_names(node.op, len(node.parents)), strict=True):
+        names = operand_names(node.op, len(node.parents))
+        for i, (parent, operand) in enumerate(zip(node.parents, names, strict=True)):
             if parent is None:
-                inputs.append(self._constant(node, operand))
+                inputs.append(self._constant((node.given or {}).get(i)))
                 continue
             if id(parent) not in self.numbers:
                 self._leaf(parent, node.scope, operand)
@@ -93,17 +94,11 @@ class _Walk:
             )
         )  # fmt: skip
 
-    def _constant(self, node: Node, operand: str) -> dict[str, Any]:
-        """An operand that wants no gradient: the node does not know it, but its backward may have kept it."""
-        value = saved(node.backward).get(operand)
-        if isinstance(value, int | float | np.number):
-            return {"number": value if isinstance(value, int | float) else value.item()}
-        if value is None and operand in _optional(node.op):
-            return {"number": None}
-        tensor = len(self.trace.tensors)
+    def _constant(self, value: Any) -> dict[str, Any]:
+        """An operand that wants no gradient, which the node keeps: an array, a number, or None."""
         if not isinstance(value, np.ndarray):
-            self.trace.tensors.append(TensorRecord(tensor, "constant", None, Summary([], UNKNOWN)))
-            return {"tensor": tensor}
+            return {"number": value.item() if isinstance(value, np.generic) else value}
+        tensor = len(self.trace.tensors)
         if id(value) not in self.numbers:
             self.numbers[id(value)] = tensor
             summary = summarize(value) if value.size <= 256 else _shape(value)
@@ -124,12 +119,6 @@ class _Walk:
 
 def _shape(thing: Array | Node | Tensor) -> Summary:
     return Summary(list(thing.shape), str(thing.dtype))
-
-
-@lru_cache(maxsize=256)
-def _optional(op: Op) -> set[str]:
-    """What an op may be called without."""
-    return {name for name, p in inspect.signature(op).parameters.items() if p.default is None}
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,6 @@ from minigrad.core.op import OPS, Facts, facts
 from minigrad.look.pages.folds import TURN, real, rows, with_loops
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace
 
-UNKNOWN = "a constant that backward does not need, so the graph has not kept it"  # as its dtype
 BARS = 24  # of the gradients of a row of modules
 SMALL = 40  # a graph of so many ops shows values, gradients and saved arrays
 
@@ -171,8 +170,6 @@ def describe_tensor(record: Record, tensor: int) -> list[str]:
     value = record.trace.tensors[tensor].value
     lines = [f"{record.trace.label(tensor)}: {size(value.shape) or 'a number'}, {value.dtype}"]
     constant = record.trace.tensors[tensor].kind == "constant"
-    if value.dtype == UNKNOWN:
-        return [f"{record.trace.label(tensor)}: {UNKNOWN}"]
     for name, summary in (("value", value), ("gradient", record.gradients.get(tensor))):
         if summary is None and constant:
             continue
@@ -477,8 +474,6 @@ class _Drawing:
             if parameter and name.rpartition(".")[0] == real(around):
                 name = name.rpartition(".")[2]
             lines = [name, *(self._values(tensor) if self.small else [size(tensor.value.shape)])]
-            if tensor.value.dtype == UNKNOWN:
-                lines = ["constant", "not kept"]
             box = self._add(leaf_kind(tensor), lines, module, describe_tensor(self.record, tensor.id))
             box.heat = None if self.small else self.record.heat([tensor.id])
             self.names[tensor.id, module] = box.id

@@ -9,7 +9,6 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.look.pages.picture import (
-    UNKNOWN,
     Arrow,
     Box,
     Picture,
@@ -54,8 +53,6 @@ def draw_scalars(record: Record, limit: int = SCALARS) -> Picture:
         index = ", ".join(str(int(n)) for n in np.unravel_index(i, t.value.shape)) if t.value.shape else ""
         gradient = record.gradients.get(tensor)
         known = gradient is not None and gradient.data is not None
-        if t.value.dtype == UNKNOWN:
-            return add("constant", ["constant", "not kept"], describe_tensor(record, tensor))
         name = f"{t.name}[{index}]" if t.name and index else t.name
         lines = [name or "", f"data {short(value_of(tensor, i))}" if value_of(tensor, i) is not None else "data ?"]
         if t.kind != "constant":
