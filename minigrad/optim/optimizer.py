@@ -122,7 +122,10 @@ class Optimizer:
         """Forget all gradients, or fill them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                p._clear_grad(set_to_none)
+                if set_to_none:
+                    p.grad = None
+                else:
+                    p._clear_grad(set_to_none)
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return other args and kwargs."""
