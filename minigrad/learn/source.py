@@ -43,6 +43,7 @@ class Chapter:
     able: str
     minutes: int
     next: str
+    quick: str  # arguments for a run that is over at once
     source: str
 
     def cells(self, text: str | None = None) -> list[Cell]:
@@ -158,5 +159,6 @@ def read(path: Path) -> Chapter:
         fields["able"],
         int(fields["minutes"]),
         fields["next"],
+        fields.get("quick", ""),
         source,
     )

@@ -89,7 +89,7 @@ def test_a_chapter_is_as_a_chapter_should_be(chapter):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.name)
 def test_the_source_runs_as_a_script(chapter, tmp_path):
-    command = [sys.executable, "-W", "error", str(FOLDER / f"{chapter.name}.py")]
+    command = [sys.executable, "-W", "error", str(FOLDER / f"{chapter.name}.py"), *chapter.quick.split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() and not done.stderr

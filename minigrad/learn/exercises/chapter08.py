@@ -158,9 +158,21 @@ for name, says, fill in [
         "All weights start at 0: nothing arrives in the first layer, and all units are equal.",
         nn.init.zeros_,
     ),
-    ("all weights one", EQUAL, nn.init.ones_),
-    ("all weights equal", EQUAL, lambda p: nn.init.constant_(p, 0.1)),
-    ("all weights a half", EQUAL, lambda p: nn.init.constant_(p, 0.5)),
+    (
+        "all weights one",
+        EQUAL,
+        nn.init.ones_,
+    ),
+    (
+        "all weights equal",
+        EQUAL,
+        lambda p: nn.init.constant_(p, 0.1),
+    ),
+    (
+        "all weights a half",
+        EQUAL,
+        lambda p: nn.init.constant_(p, 0.5),
+    ),
 ]:
     wrong = constant(fill)
     wrong.__name__, wrong.__doc__ = name, f"{says}\n\nRandom numbers break the symmetry: nn.init.normal_."
