@@ -196,10 +196,9 @@ class YourOps:
         """Which ops computed, and whose they were; those that only move numbers, and add, are not counted."""
         counted = {name: own for name, own in self.ran.items() if not carries(name)}
         own = [name for name, mine in counted.items() if mine]
-        lines = [f"{len(own)} of {len(counted)} ops are yours: {', '.join(own) or 'none'}"]
-        lines += [f"  {name} is the library's: {self.missing.get(name, 'no chapter writes it')}"
-                  for name, mine in counted.items() if not mine]  # fmt: skip
-        return "\n".join(lines)
+        lines = [f"{len(own)} of {len(counted)} ops are yours", *(f"  {name}" for name in own)]
+        others = {name: self.missing.get(name, "no chapter writes it") for name in counted if name not in own}
+        return "\n".join([*lines, *(f"  {name} is the library's: {why}" for name, why in others.items())])
 
 
 def carries(name: str) -> bool:
