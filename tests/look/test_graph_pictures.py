@@ -281,6 +281,22 @@ def test_after_backward_the_graph_is_drawn_where_it_was_recorded():
         graph(y)
 
 
+def test_names_that_several_have_are_told_apart():
+    def program(turns):
+        x = mg.tensor(2.0, requires_grad=True)
+        for _ in range(turns):
+            x = x * 0.5
+        loss = x + 1
+        loss.backward()
+
+    def names(turns):
+        picture = Graph.from_trace(traced(lambda: program(turns)), "scalar").picture()
+        return [box.lines[0] for box in picture.boxes if box.lines[0].startswith("x")]
+
+    assert names(2) == ["x", "x′", "x″"]  # noqa: RUF001
+    assert names(5) == [f"x[{n}]" for n in range(6)]
+
+
 def test_labels_keep_clear_of_what_is_saved_beside_their_arrow():
     boxes = [Box("a", "op", ["a"]), Box("b", "op", ["b"]), Box("s", "saved", ["z"])]
     flow, saved = Arrow("a", "b", "7"), Arrow("s", "b", kind="saved")
@@ -678,6 +694,24 @@ def test_in_the_browser_two_fingers_zoom_and_one_moves(browser, pages):
     middle = moved[0] + 200 / scale, moved[1] + 200 / scale  # stays where it is
     assert closer[0] + 200 / (scale * 1.5) == pytest.approx(middle[0], abs=0.5)
     assert closer[1] + 200 / (scale * 1.5) == pytest.approx(middle[1], abs=0.5)
+
+
+@needs_layout
+def test_in_the_browser_all_of_the_picture_is_printed(browser, pages):
+    browser.open(pages / "gpt.html")
+    frames = "return document.querySelector('#picture svg').getAttribute('viewBox').split(' ').map(Number)"
+    before = browser.run(frames)
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    with browser.seen(718, 1000, media="print"):
+        whole = browser.run(frames)
+        assert whole[3] > before[3] and whole[1] <= before[1]
+        inside = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.width, b.height]"
+        width, height = browser.run(inside, "#picture svg")
+        assert 300 < width <= 718 and 300 < height <= 900
+        assert browser.run("return getComputedStyle(document.querySelector('#views')).display") == "none"
+        assert browser.run(inside, "#legend")[1] > 10
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run(frames) == before
 
 
 @needs_layout

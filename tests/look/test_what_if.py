@@ -253,3 +253,19 @@ def test_nothing_bars_the_way(browser, tmp_path, width, dark):
         browser.click(".thumb")
         assert browser.run("return document.documentElement.scrollWidth") <= width
         assert browser.barriers() == []
+
+
+def test_boxes_and_all_columns_are_printed(browser, tmp_path):
+    bench(tmp_path / "a.html", n_embd=64)
+    browser.open(tmp_path / "a.html")
+    browser.click(".thumb")
+    with browser.seen(718, 1000, media="print"):
+        assert browser.run("return document.querySelectorAll('#output thead th').length") == 33
+        right = "return document.querySelector('#output').getBoundingClientRect().right"
+        assert browser.run(right) <= 718
+        overflowing = (
+            "return [...document.querySelectorAll('#output td')].filter((c) => c.scrollWidth > c.clientWidth + 1)"
+        )
+        assert browser.run(f"{overflowing}.length") == 0
+        shown = "return getComputedStyle(document.querySelector('#softmax button')).display"
+        assert browser.run(shown) == "grid"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,24 @@ class Record:
         """The path of the module an op ran in; nothing for the outermost, which has a type but no path."""
         return op.module if op.module in self.trace.modules else ""
 
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """What the tensors are called; several of one name are told apart: wei, wei′; of many by number: h[17]."""
+        seen: dict[str, list[int]] = {}
+        for tensor in sorted({i["tensor"] for op in self.ops for i in op.inputs if "tensor" in i} | {self.root}):
+            name = self.trace.tensors[tensor].name
+            if name is not None:
+                seen.setdefault(name, []).append(tensor)
+        found = {}
+        for name, tensors in seen.items():
+            for n, tensor in enumerate(tensors):
+                found[tensor] = f"{name}[{n}]" if len(tensors) > 4 else name + primes(n)
+        return found
+
+    def label(self, tensor: int) -> str:
+        """The name of a tensor; where it has none, what a trace calls it."""
+        return self.names.get(tensor) or self.trace.label(tensor)
+
     def heat(self, tensors: Iterable[int]) -> float | None:
         """The largest gradient norm among these tensors."""
         norms = [self.gradients[t].norm for t in tensors if t in self.gradients]
@@ -122,18 +141,22 @@ class Record:
 
 
 def slope(norms: list[float]) -> str:
-    """Norms of gradients as a row of bars, by their logarithms, with the first and the last: do they grow or vanish?"""
+    """Norms of gradients as a row of bars, by their logarithms, with the first and the last: do they grow or vanish?
+
+    What is not finite is an exclamation mark.
+    """
     if len(norms) < 2:
         return ""
     shown = [norms[round(i * (len(norms) - 1) / (min(len(norms), BARS) - 1))] for i in range(min(len(norms), BARS))]
-    span = max(math.log(max(shown) / min(shown)), math.log(10))
-    bars = "".join("▁▂▃▄▅▆▇█"[round(7 + 7 * math.log(norm / max(shown)) / span)] for norm in shown)
-    return f"gradient {bars} {short(norms[0], 2)} … {short(norms[-1], 2)}"
+    sizes = [norm for norm in shown if math.isfinite(norm)] or [1.0]
+    span = max(math.log(max(sizes)) - math.log(min(sizes)), math.log(10))
+    heights = [round(7 + 7 * math.log(n / max(sizes)) / span) if math.isfinite(n) else -1 for n in shown]
+    return f"gradient {''.join('▁▂▃▄▅▆▇█!'[height] for height in heights)} {short(norms[0], 2)} … {short(norms[-1], 2)}"
 
 
 def primes(number: int) -> str:
     """What tells the second, third, fourth of one name apart: ′, ″, ‴, (5), ..."""
-    return "′″‴"[number - 1 : number] if number < 4 else f" ({number + 1})"  # noqa: RUF001
+    return "′″‴"[max(0, number - 1) : number] if number < 4 else f" ({number + 1})"  # noqa: RUF001
 
 
 def size(shape: Iterable[int]) -> str:
@@ -168,7 +191,7 @@ def leaf_kind(tensor: TensorRecord) -> str:
 def describe_tensor(record: Record, tensor: int) -> list[str]:
     """What a tooltip says of a tensor."""
     value = record.trace.tensors[tensor].value
-    lines = [f"{record.trace.label(tensor)}: {size(value.shape) or 'a number'}, {value.dtype}"]
+    lines = [f"{record.label(tensor)}: {size(value.shape) or 'a number'}, {value.dtype}"]
     constant = record.trace.tensors[tensor].kind == "constant"
     for name, summary in (("value", value), ("gradient", record.gradients.get(tensor))):
         if summary is None and constant:
@@ -317,7 +340,7 @@ class _Drawing:
         self.tensors = record.trace.tensors
         self.made = {op.output: op for op in record.ops}
         self.root = self.made.get(record.root)
-        self.picture = Picture(record.trace.label(record.root))
+        self.picture = Picture(record.label(record.root))
         self.place: dict[int, tuple[str, str]] = {}  # op id -> the closed module it is in, or "", in which open one
         self.keys: dict[int, Any] = {}  # op id -> its box: a closed module and which visit to it, or the first op alike
         self.members: dict[Any, list[OpRecord]] = {}  # such a key -> the ops of that box
@@ -407,9 +430,9 @@ class _Drawing:
         result = self.tensors[op.output]
         lines = [symbol(op.op)]
         if self.small:
-            lines += [result.name or "", *self._values(result)]
+            lines += [self.record.names.get(result.id, ""), *self._values(result)]
         elif last:
-            lines += [result.name or "", numbers(result.value)]
+            lines += [self.record.names.get(result.id, ""), numbers(result.value)]
         elif lines[0] == op.op:
             lines.append(size(result.value.shape))
         box = self._add("result" if last else "op", lines, around, describe_op(self.record, op))
@@ -470,7 +493,7 @@ class _Drawing:
         parameter = tensor.kind == "parameter"
         module = around if parameter else ""
         if (tensor.id, module) not in self.names:
-            name = self.record.trace.label(tensor.id)
+            name = self.record.label(tensor.id)
             if parameter and name.rpartition(".")[0] == real(around):
                 name = name.rpartition(".")[2]
             lines = [name, *(self._values(tensor) if self.small else [size(tensor.value.shape)])]
@@ -493,8 +516,13 @@ class _Drawing:
     def _norms(self, path: str) -> dict[str, float]:
         """Of a module that stands for several alike: the norm of the gradient of what each gave, by its number."""
         row = self.modules.group.get(path, ())
-        norms = {p.rpartition(".")[2]: self.record.heat([self.modules.gives[p]]) for p in row}
-        return {number: norm for number, norm in norms.items() if norm is not None}
+        found = {}
+        for member in row:
+            gradient = self.record.gradients.get(self.modules.gives[member])
+            if gradient is not None and (gradient.norm or gradient.nonfinite):
+                whole = gradient.norm is not None and not gradient.nonfinite
+                found[member.rpartition(".")[2]] = gradient.norm if whole and gradient.norm else math.nan
+        return found
 
 
 def _join(picture: Picture) -> None:

@@ -37,7 +37,7 @@ def draw_scalars(record: Record, limit: int = SCALARS) -> Picture:
             f"the picture of single numbers would have {count:,} of them, more than limit={limit}: "
             "draw level='op', or one neuron instead of a network"
         )
-    picture = Picture(trace.label(record.root), across=True)
+    picture = Picture(record.label(record.root), across=True)
     cells: dict[int, list[str]] = {}  # tensor -> box ids by flat index
 
     def add(kind: str, lines: list[str], tooltip: list[str]) -> str:
@@ -53,7 +53,8 @@ def draw_scalars(record: Record, limit: int = SCALARS) -> Picture:
         index = ", ".join(str(int(n)) for n in np.unravel_index(i, t.value.shape)) if t.value.shape else ""
         gradient = record.gradients.get(tensor)
         known = gradient is not None and gradient.data is not None
-        name = f"{t.name}[{index}]" if t.name and index else t.name
+        name = record.names.get(tensor)
+        name = f"{name}[{index}]" if name and index else name
         lines = [name or "", f"data {short(value_of(tensor, i))}" if value_of(tensor, i) is not None else "data ?"]
         if t.kind != "constant":
             lines.append(f"grad {short(gradient.data[i])}" if known else "grad ?")  # type: ignore[index,union-attr]

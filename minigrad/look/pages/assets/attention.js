@@ -488,7 +488,7 @@ function outputSection(one, row, i, j) {
   const tableRow = (name, values, kind = "") => element("tr", { class: kind }, element("th", { scope: "row" }, name), ...values.map((x) => element("td", { style: `background: ${colour(x, scale)}` }, format(x))));
   return element("section", {},
     element("h3", {}, `Output of ${place(one.rows, i)}: its values, weighted and summed`),
-    element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Weighted values" }, element("table", { class: "numbers", id: "output" },
+    element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Weighted values" }, element("table", { class: own.length > 16 ? "numbers wide" : "numbers", id: "output" },
       element("thead", {}, element("tr", {}, element("th", {}, ""), ...own.map((_, e) => element("th", { scope: "col" }, String(e))))),
       element("tbody", {}, tableRow(`v of ${place(one.columns, j)}`, rowOf(one.value, j, one.E)), ...lines.map((each) => tableRow(each.name, each.values)), tableRow("sum", output, "total"), tableRow("in the model", own)))),
     element("p", { class: "quiet" }, "Sum and model differ by at most ", element("span", { id: "apart" }, apart.toExponential(1)), "."),

@@ -267,6 +267,12 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
+
+// On paper all of the picture is seen.
+let before = null;
+addEventListener("beforeprint", () => { before = frame; fit(); });
+addEventListener("afterprint", () => { if (before) setFrame(before); });
+
 byId("closer").addEventListener("click", () => zoom(1 / 1.25));
 byId("farther").addEventListener("click", () => zoom(1.25));
 byId("fit").addEventListener("click", fit);
