@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from minigrad import autograd, func, utils
     from minigrad.autograd import Function, detect_anomaly
     from minigrad.look.doctor.session import doctor
+    from minigrad.look.influence import influence
     from minigrad.look.pages.attention_page import attention
     from minigrad.look.pages.graph_page import graph
     from minigrad.look.recording import trace
@@ -71,6 +72,7 @@ _LATER = {  # what a training loop does without, and where it is: loaded when it
     "doctor": "minigrad.look.doctor.session",
     "from_torch": "minigrad.train.checkpoints",
     "graph": "minigrad.look.pages.graph_page",
+    "influence": "minigrad.look.influence",
     "load": "minigrad.train.checkpoints",
     "record_step": "minigrad.look.why",
     "save": "minigrad.train.checkpoints",
@@ -88,8 +90,8 @@ __all__ = [
     "CheckpointError", "Function", "Size", "Tensor", "apply", "as_torch", "attention", "autograd", "bfloat16",
     "bool", "detect_anomaly", "device", "distributions", "doctor", "double", "dtype", "e", "enable_grad", "fast",
     "finfo", "float", "float16", "float32", "float64", "from_torch", "func", "functions", "get_default_dtype",
-    "get_num_threads", "graph", "half", "hardware", "iinfo", "inf", "int", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "linalg", "load", "long", "nan", "nn", "no_grad", "ops", "optim", "pi", "random",
+    "get_num_threads", "graph", "half", "hardware", "iinfo", "inf", "influence", "int", "int16", "int32", "int64",
+    "int8", "is_grad_enabled", "linalg", "load", "long", "nan", "nn", "no_grad", "ops", "optim", "pi", "random",
     "record_step", "result_type", "save", "set_default_dtype", "set_grad_enabled", "set_num_threads",
     "set_printoptions", "short", "step", "testing", "trace", "uint8", "utils", "why", *complex_pairs.__all__,
     *creation.__all__, *functions.__all__, *hardware.__all__, *joining.__all__, *random.__all__,

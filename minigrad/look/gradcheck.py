@@ -150,7 +150,7 @@ def examine(
             args[i] = Tensor(x._array.astype(np.float64 if upcast else x.dtype), requires_grad=x.requires_grad)
             if x.requires_grad:
                 operands[f"input {i}"] = args[i]
-    with _on_copies(func, upcast) as parameters:
+    with on_copies(func, upcast) as parameters:
         operands.update(parameters)
         if not operands:
             raise ValueError("gradcheck: no input has requires_grad=True, so there is nothing to check")
@@ -172,7 +172,7 @@ def examine(
 
 
 @contextmanager
-def _on_copies(func: Any, upcast: bool) -> Iterator[dict[str, Tensor]]:
+def on_copies(func: Any, upcast: bool) -> Iterator[dict[str, Tensor]]:
     """The parameters of a module that want a gradient, while it runs on copies of its parameters and buffers."""
     if not hasattr(func, "named_parameters"):
         yield {}

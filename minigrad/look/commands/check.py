@@ -21,6 +21,7 @@ from minigrad.core.op import FACTS, Op
 from minigrad.core.tensor import Tensor, apply
 from minigrad.look.commands.watch import add_as_torch, hint, imports
 from minigrad.look.gradcheck import examine
+from minigrad.look.influence import influence
 from minigrad.tools.cli import natural_int, positive_int
 from minigrad.tools.script import started
 
@@ -43,6 +44,15 @@ def main(arguments: Sequence[str]) -> int:
     option("--seed", type=natural_int, default=0, help="of all random numbers (default 0)")
     option("--max-elements", type=positive_int, metavar="N", help="check N elements of each tensor, drawn at random")
     add_as_torch(parser)
+    option("--causal", action="store_true", help="check that no output of NAME() sees what is ahead of it")
+    option("--influence", action="store_true", help="the same without --causal: rows of a batch, heads, padding")
+    option(
+        "--padding",
+        type=natural_int,
+        metavar="ID",
+        help="with these: the id that stands for padding, to be seen by none",
+    )
+    option("--page", type=Path, metavar="FILE.html", help="with these: write the map as a page")
     settings = parser.parse_args(arguments)
     minigrad.manual_seed(settings.seed)
     file, colon, name = settings.target.rpartition(":")
@@ -53,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
         warnings.simplefilter("always")
         try:
             func, inputs = _resolve(module, name, settings.shape, settings.seed)
+            if settings.causal or settings.influence:
+                return _influence(func, inputs, name, settings)
             report = examine(func, inputs, seed=settings.seed, max_elements=settings.max_elements)
         except Exception as error:
             place = _place(error, module.__file__)
@@ -75,6 +87,20 @@ def main(arguments: Sequence[str]) -> int:
         f"(largest difference {report.largest:.1e})"
     )
     return 0
+
+
+def _influence(func: Any, inputs: Any, name: str, settings: argparse.Namespace) -> int:
+    """What the outputs depend on, printed; 1 where something is wrong with it."""
+    given = [inputs] if isinstance(inputs, Tensor | np.ndarray) else list(inputs)
+    padding = None
+    if settings.padding is not None:
+        padding = np.asarray(given[0]._array if isinstance(given[0], Tensor) else given[0]) == settings.padding
+    found = influence(func, *given, causal=settings.causal, padding=padding, seed=settings.seed)
+    print(f"{name}: {found}")
+    if settings.page is not None:
+        found.save(settings.page)
+        print(f"map: {settings.page}")
+    return 1 if found.findings else 0
 
 
 def _shape(text: str) -> tuple[int, ...]:
