@@ -13,6 +13,7 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.look.pages.attention_page import attention
 from minigrad.look.pages.heads import attention_layers
+from minigrad.look.pages.what_if import ask
 from minigrad.nn import functional as F
 
 IDS = mg.tensor([[1, 5, 3, 2, 7], [4, 4, 1, 6, 0]])
@@ -171,6 +172,40 @@ def test_a_softmax_in_its_parts():
     (layer,) = layers_of(Mine(by_parts))
     see(layer)
     assert layer.weights.shape == (1, T, T) and layer.scale == 0.5
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("bthd,bshd->bhts", "bhts,bshd->bthd"),
+        ("bshd,bthd->bhts", "bshd,bhts->bthd"),
+        ("bthd, bshd -> bhts", "bhts,bshd->bhtd"),
+    ],
+)
+def test_einsum(first, last):
+    def function(q, k, v):
+        q, k, v = (x.view(B, T, 2, 2) for x in (q, k, v))
+        scores = mg.einsum(first, *((k, q) if first.startswith("bs") else (q, k))) / math.sqrt(2)
+        weights = F.softmax(scores.masked_fill(mg.ones(T, T).triu(1).bool(), -math.inf), -1)
+        out = mg.einsum(last, *((v, weights) if last.startswith("bs") else (weights, v)))
+        return (out.transpose(1, 2) if last.endswith("bhtd") else out).reshape(B, T, 4)
+
+    (layer,) = layers_of(Mine(function))
+    see(layer)
+    assert causal(layer) and layer.weights.shape == (2, T, T) and layer.query.shape == (2, T, 2)
+    model = Mine(function)
+    answers = ask(model, [IDS], attention_layers(model, [IDS]))
+    kept = model.out.weight.data.clone()
+    for head in range(2):
+        model.out.weight.data.copy_(kept)
+        model.out.weight.data[:, 2 * head : 2 * head + 2] = 0.0
+        off = ask(model, [IDS], [layer]).loss - answers.loss
+        assert answers.off[0][head] == pytest.approx(off, abs=1e-6) and abs(off) > 1e-5
+
+
+def test_products_of_other_kinds_are_no_attention():
+    with pytest.raises(ValueError, match="ran no attention"):
+        layers_of(Mine(lambda q, k, v: F.softmax(mg.einsum("btd,btd->bt", q, k), -1)[..., None] * v))
 
 
 def test_numbers_added_to_scores_are_a_bias():

@@ -33,14 +33,16 @@ class Found:
     weights: Tensor
     output: Array
     notes: list[str]
+    axis: int | None  # of the heads in what the last product made, where they do not stand before T and E
 
 
 @dataclass
 class _Way:
     """From a product to weights: what is known so far of an array on the way."""
 
-    query: Tensor
-    key: Tensor  # transposed, as it stands in the product
+    query: Array
+    key: Array
+    factors: tuple[Tensor, Tensor]  # what both came from
     product: Array
     array: Array  # kept, so that its id stays its own
     scale: float = 1.0
@@ -58,14 +60,9 @@ class ByHand:
 
     def on_op(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> Found | None:
         """Look at an op that has run; what was found, where it was the last product of an attention."""
-        name, found = op.__name__, None
-        if name == "matmul":
-            way = self.ways.get(id(inputs[0]._array)) if isinstance(inputs[0], Tensor) else None
-            if way is not None and (way.softmax is not None or way.exp) and isinstance(inputs[1], Tensor):
-                found = _found(way, inputs[0], inputs[1], out)
-            if found is None and all(isinstance(x, Tensor) and x.ndim > 1 and not _learned(x) for x in inputs):
-                self.ways[id(out._array)] = _Way(inputs[0], inputs[1], out._array, out._array)
-            return found
+        name = op.__name__
+        if name in ("matmul", "einsum"):
+            return self._product(inputs, constants.get("equation"), out)
         ways = ((x, self.ways.get(id(x._array))) for x in inputs if isinstance(x, Tensor))
         x, way = next(((x, way) for x, way in ways if way is not None), (None, None))
         if x is None or way is None or out.shape != x.shape:
@@ -83,8 +80,78 @@ class ByHand:
         self.ways[id(out._array)] = way
         return None
 
+    def _product(self, inputs: Sequence[Any], equation: str | None, out: Tensor) -> Found | None:
+        """A product may end an attention, or begin one."""
+        if len(inputs) != 2 or not all(isinstance(x, Tensor) and x.ndim > 1 for x in inputs):
+            return None
+        for weights, value in (inputs, inputs[::-1]):
+            way = self.ways.get(id(weights._array))
+            if way is not None and (way.softmax is not None or way.exp):
+                if not equation:
+                    found = _found(way, weights, value._array, out._array) if weights is inputs[0] else None
+                elif (order := _last(equation, weights is inputs[1])) is not None:
+                    found = _found(way, weights, value._array.transpose(order[0]), out._array.transpose(order[1]))
+                    if found is not None and len(order[1]) > 3:
+                        found.axis = order[1][-3]
+                else:
+                    found = None
+                if found is not None:
+                    return found
+        if any(_learned(x) for x in inputs):
+            return None
+        query, key = inputs
+        if not equation:
+            arrays = query._array, key._array.swapaxes(-1, -2)
+        else:
+            begun = _first(equation)
+            if begun is None:
+                return None
+            first, second, swapped = begun
+            query, key = (key, query) if swapped else (query, key)
+            arrays = query._array.transpose(first), key._array.transpose(second)
+        self.ways[id(out._array)] = _Way(*arrays, (query, key), out._array, out._array)
+        return None
 
-def _found(way: _Way, weights: Tensor, value: Tensor, out: Tensor) -> Found | None:
+
+def _letters(equation: str) -> tuple[str, str, str] | None:
+    """The indices of the two factors and of the result of an einsum, where all are single letters."""
+    sides = equation.replace(" ", "").split("->")
+    factors = sides[0].split(",")
+    if len(sides) != 2 or len(factors) != 2 or "." in equation:
+        return None
+    a, b, z = *factors, sides[1]
+    return (a, b, z) if all(len(set(part)) == len(part) for part in (a, b, z)) else None
+
+
+def _first(equation: str) -> tuple[list[int], list[int], bool] | None:
+    """bthd, bshd -> bhts: how to turn queries to (..., T, D) and keys to (..., S, D), and whether keys come first."""
+    letters = _letters(equation)
+    if letters is None or len(letters[2]) < 2:
+        return None
+    a, b, z = letters
+    *batch, t, s = list(z)
+    swapped = t in b
+    query, key = (b, a) if swapped else (a, b)
+    summed = [letter for letter in query if letter in key and letter not in z]
+    if len(summed) != 1 or sorted(query) != sorted([*batch, t, *summed]) or sorted(key) != sorted([*batch, s, *summed]):
+        return None
+    return [query.index(x) for x in (*batch, t, *summed)], [key.index(x) for x in (*batch, s, *summed)], swapped
+
+
+def _last(equation: str, second: bool) -> tuple[list[int], list[int]] | None:
+    """bhts, bshd -> bthd: how to turn values to (..., S, E), and the result to (..., T, E)."""
+    letters = _letters(equation)
+    if letters is None:
+        return None
+    weights, value = (letters[1], letters[0]) if second else letters[:2]
+    z, (*batch, t, s) = letters[2], list(weights)
+    own = [letter for letter in value if letter not in weights]
+    if len(own) != 1 or sorted(value) != sorted([*batch, s, *own]) or sorted(z) != sorted([*batch, t, *own]):
+        return None
+    return [value.index(x) for x in (*batch, s, *own)], [z.index(x) for x in (*batch, t, *own)]
+
+
+def _found(way: _Way, weights: Tensor, value: Array, output: Array) -> Found | None:
     A, scores = weights._array, way.scores
     if scores is None or scores.shape != A.shape or A.ndim < 2:
         return None
@@ -102,11 +169,10 @@ def _found(way: _Way, weights: Tensor, value: Tensor, out: Tensor) -> Found | No
     scores = np.where(allowed, scores, -np.inf)
     plain = last and np.allclose(A, way.softmax, atol=1e-6)
     exact = None if plain else _softmax(scores)
-    key = way.key._array.swapaxes(-1, -2)
     notes = _notes(way, A, allowed, last, plain)
     return Found(
-        way.query._array, key, value._array, way.scale, apart if biased else None, allowed, scores, exact, weights,
-        out._array, notes,
+        way.query, way.key, value, way.scale, apart if biased else None, allowed, scores, exact, weights, output, notes,
+        None,
     )  # fmt: skip
 
 
@@ -122,7 +188,7 @@ def _notes(way: _Way, A: Array, allowed: Array, last: bool, plain: bool) -> list
     elif not plain and not np.allclose(sums, 1, atol=1e-3):
         notes.append(f"the weights are changed after the softmax: {off}")
     usual = 1 / math.sqrt(size)
-    if size > 1 and not (_scaled(way.query) or _scaled(way.key)):
+    if size > 1 and not any(_scaled(factor) for factor in way.factors):
         if way.scale == 1:
             notes.append(f"no scale: the scores are not divided by √{size} = {math.sqrt(size):.4g}")
         elif not math.isclose(way.scale, usual, rel_tol=1e-3):

@@ -204,7 +204,7 @@ class _Watcher:
         if state.scope in self.cross:
             layer.kind = "cross"
         self._add(layer, found.weights, "weights")
-        self._place(layer, self.batch)
+        self._place(layer, self.batch, axis=found.axis)
 
     def _one(self, x: Array) -> Array:
         """The first sequence of a batch, of which the first axis is part where there is none for the heads."""
@@ -228,9 +228,9 @@ class _Watcher:
         if out._array is made:
             self._place(layer, None, back=1)
 
-    def _place(self, layer: AttentionLayer, batch: int | None, back: int = 0) -> None:
+    def _place(self, layer: AttentionLayer, batch: int | None, back: int = 0, axis: int | None = None) -> None:
         heads = range(len(layer.weights))
-        layer.places = [Output(self.ops - back, slice(h, h + 1), batch) for h in heads]
+        layer.places = [Output(self.ops - back, slice(h, h + 1), batch, axis) for h in heads]
 
     def _add(self, layer: AttentionLayer, out: Tensor, what: str) -> None:
         if layer.query.shape[1] != layer.key.shape[1] or "cross" in layer.path:

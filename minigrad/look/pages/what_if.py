@@ -26,6 +26,7 @@ class Output:
     op: int
     heads: slice
     batch: int | None = None  # how many sequences share the first axis of an array without one for the heads
+    axis: int | None = None  # of the heads, where they do not stand before T and E
 
 
 @dataclass
@@ -146,7 +147,9 @@ def without(model: Module, inputs: Sequence[Any], where: Output, loss: Callable[
         nonlocal count
         if count == where.op:
             array = out._array
-            if array.ndim >= 4:
+            if where.axis is not None:
+                np.moveaxis(array, where.axis, 0)[where.heads] = 0
+            elif array.ndim >= 4:
                 array[..., where.heads, :, :] = 0
             elif array.ndim == 3 and where.batch and where.batch > 1:
                 shared = array.reshape(where.batch, -1, *array.shape[1:])  # (B * H, T, E) -> (B, H, T, E)
