@@ -15,6 +15,7 @@ import numpy as np
 from minigrad.core.graph import Step, state
 from minigrad.core.tensor import Tensor
 from minigrad.look.mistakes import BUGS, with_bug
+from minigrad.look.nudges import Rerun, promise, step_of
 from minigrad.look.pages.graph_page import Graph
 from minigrad.look.pages.stepper_page import save_stepper_page, stepper_path
 from minigrad.look.recording import Contribution, Recorder, Summary
@@ -207,6 +208,29 @@ class Terminal(cmd.Cmd):
             if check.unknown or (not check.agrees and not check.checked):
                 where = f"at {check.unknown} of {check.size} elements" if check.unknown else "here"
                 self.say(f"  {check.name}: {where} the function is not finite, finite differences cannot tell")
+
+    def do_nudge(self, text: str) -> None:
+        """nudge NAME [BY]: move a number of a leaf (w, head.weight[0, 1]) and hold what its gradient promises against
+        what the loss really does. Without BY: by about a tenth of it."""
+        found = re.fullmatch(r"([^\[\s]+)\s*(\[[^\]]*\])?\s*(\S+)?", text.strip())
+        if not found:
+            raise ValueError("nudge what? nudge w, or nudge w[0, 1] 0.1")
+        name, part, by = found.groups()
+        leaves = [t for t in self.trace.tensors if t.made_by is None and self.trace.label(t.id) == name]
+        if not leaves or leaves[-1].kind == "constant":
+            raise ValueError(f"{name!r} is no leaf that wants a gradient")
+        self.finish()
+        rerun = Rerun(self.stepper.recorder, len(self.trace.passes) - 1)
+        tensor, shape = leaves[-1].id, rerun.base.values[leaves[-1].id].shape
+        place = tuple(int(i) for i in re.findall(r"-?\d+", part or ""))
+        if len(place) != len(shape):
+            raise ValueError(f"{name} has {len(shape)} axes: nudge {name}[{', '.join('0' for _ in shape)}]")
+        gradient = rerun.base.backward().gradients[tensor]
+        value = rerun.base.values[tensor]
+        by_number = float(by) if by else step_of(value, place)
+        before, after = rerun.loss(tensor, value), rerun.moved(tensor, place, by_number)
+        said = promise(f"{name}{part or ''}", float(value[place]), by_number, float(gradient[place]), before, after)
+        self.say(f"  {said}")
 
     def do_bug(self, name: str) -> None:
         """bug NAME: what this pass would have come to with a classic mistake in the engine, and the first step that

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.look import spelled
+from minigrad.look import nudges, spelled
 from minigrad.look.mistakes import BUGS, BugReport, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
@@ -20,7 +20,7 @@ from minigrad.look.replay import Replay
 from minigrad.train.files import atomic_write, output_path, page_mark
 
 MARK = page_mark("stepper")
-PARTS = [f"stepper/{name}" for name in ("state", "spell", "rows", "arrays", "panels", "wrong", "moves")]
+PARTS = [f"stepper/{name}" for name in ("state", "spell", "rows", "arrays", "nudge", "panels", "wrong", "moves")]
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
@@ -92,11 +92,12 @@ def _extras(live: Recorder | None, which: int | None) -> dict[str, Any]:
         return _nothing("This run cannot be replayed: a tensor was changed in place between the ops that used it.")
     local = {number: _local(replay, number) for number in replay.order}
     bugs = [with_bug(name, live, which, WRONG_STEPS, replay) for name in BUGS]
-    return {"local": local, "paths": paths.explore(replay), "bugs": bugs, "note": ""}
+    moved = nudges.explore(live, replay.gradients, which)
+    return {"local": local, "paths": paths.explore(replay), "bugs": bugs, "nudges": moved, "note": ""}
 
 
 def _nothing(reason: str) -> dict[str, Any]:
-    return {"local": {}, "paths": paths.Paths(note=reason), "bugs": [], "note": reason}
+    return {"local": {}, "paths": paths.Paths(note=reason), "bugs": [], "nudges": [], "note": reason}
 
 
 def _local(replay: Replay, number: int) -> list[dict[str, Any] | None]:
@@ -182,6 +183,7 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
         "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
         "paths": _paths(extras["paths"]),
         "bugs": [_bug(report, pool, steps, trace) for report in extras["bugs"]],
+        "nudges": [_nudge(found) for found in extras["nudges"]],
         "note": extras["note"],
         "limit": limit,
         "pool": pool.items,
@@ -276,6 +278,13 @@ def _paths(found: paths.Paths) -> dict[str, Any]:
             path["derivatives"] = [_number(d) for d in path["derivatives"]]
             path["product"] = _number(path["product"])
     return plain
+
+
+def _nudge(found: nudges.Nudge) -> dict[str, Any]:
+    """A curve: the losses as differences from the loss itself, in few digits."""
+    loss = found.losses[nudges.POINTS]
+    changes = [_number(float(f"{x - loss:.4g}")) for x in found.losses]
+    return {**asdict(found), "gradient": _number(found.gradient), "losses": changes, "loss": _number(loss)}
 
 
 def _number(value: float) -> Any:

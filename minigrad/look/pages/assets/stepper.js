@@ -100,7 +100,10 @@ byId("panel").addEventListener("pointerover", (event) => {
   if (cell) pointAt(cell);
   pointAtSymbol(event.target.closest(".formulas mi, .formulas mo"));
 });
-byId("panel").addEventListener("click", (event) => pointAt(event.target.closest("[data-at]")));
+byId("panel").addEventListener("click", (event) => {
+  pointAt(event.target.closest("[data-at]"));
+  clickAt(event.target.closest("[data-at]"));
+});
 
 function fromHash() {
   const step = Number(new URLSearchParams(location.hash.slice(1)).get("step"));

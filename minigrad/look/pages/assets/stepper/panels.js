@@ -249,6 +249,24 @@ function elementText(op, step, i, flat) {
   return `;  ${data.tensors[grad.tensor].gradient}[${unravel(flat ?? largest(target), target.shape).join(", ")}] = ${numbers}`;
 }
 
+// A click on a number of a leaf chooses it for its curve; in a step it leads to the leaf.
+function clickAt(cell) {
+  const role = cell?.closest("figure[data-role]")?.dataset.role;
+  if (!role) return;
+  const step = current();
+  if (state.tab === "node" && role === "leaf") state.nudged = Number(cell.dataset.at);
+  else if (state.tab === "step" && step) {
+    const op = data.ops[step.op];
+    const i = op.names.indexOf(role);
+    const tensor = i >= 0 ? op.inputs[i].tensor : undefined;
+    if (tensor === undefined || !nudgesOf(tensor).length) return;
+    state.nudged = Number(cell.dataset.at);
+    select(`leaf-${tensor}`);
+    return;
+  } else return;
+  drawPanel();
+}
+
 // A cell of a contribution that is pointed at: its sum in numbers, and what it was made from is lit.
 function pointAt(cell) {
   for (const lit of byId("panel").querySelectorAll("td.lit")) lit.classList.remove("lit");
@@ -315,7 +333,7 @@ function nodePanel() {
   const status = !gradient ? NO_VALUE : gradient.waiting ? `${gradient.waiting} more awaited` : "complete";
   parts.push(
     figures(
-      array("value", data.pool[record.value]),
+      array("value", data.pool[record.value], undefined, op ? "" : "leaf"),
       array(`gradient after step ${state.step}, ${status}`, gradient?.summary),
     ),
   );
@@ -325,6 +343,7 @@ function nodePanel() {
     jump(a.step, `${opAt(a.step).op} ${a.step <= state.step ? "has contributed" : "will contribute"}`),
   );
   if (op && stepOfOp.has(record.made_by)) list.push(jump(stepOfOp.get(record.made_by), "sends it on"));
+  if (!op) parts.push(nudgeSection(tensor));
   parts.push(tag("h2", "Its steps"), tag("ul", ...list));
   if (op) parts.push(savedSection(op), forwardSection(op));
   return parts;

@@ -155,8 +155,9 @@ function drawChip(row) {
 // The size of a gradient as a bar on a log scale; all bars share one scale, from the smallest to the largest.
 const sizeOf = (summary) => (summary.nonfinite ? Infinity : summary.norm ?? 0);
 const sizes = [...arrivals.values()].map((come) => sizeOf(data.pool[come.at(-1).grad.after])).filter((n) => n > 0 && n < Infinity);
-const smallest = Math.log10(Math.min(...sizes, 1));
-const decades = Math.max(1, Math.log10(Math.max(...sizes, 1e-300)) - smallest);
+const largestSize = Math.log10(Math.max(...sizes, 1e-300));
+const smallest = Math.max(largestSize - 8, Math.log10(Math.min(...sizes, 1)));
+const decades = Math.max(1, largestSize - smallest);
 
 function sizeBar(size) {
   const share = size === Infinity ? 1 : size > 0 ? (Math.log10(size) - smallest) / decades : 0;

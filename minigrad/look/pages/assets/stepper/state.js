@@ -20,6 +20,8 @@ const state = {
   bug: "",
   element: 0,
   slices: {},
+  nudged: 0, // the flat place of the number whose curve is shown
+  by: 1, // how many steps it is moved
 };
 
 // Which tensors a step has brought a gradient to: for each tensor the steps that add to it, in order.
