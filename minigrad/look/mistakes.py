@@ -27,6 +27,10 @@ class Mistake(Replay):
 
     says: ClassVar[str]
 
+    def goes_wrong(self, right: ReplayStep, wrong: ReplayStep) -> bool:
+        """Whether it is this step that goes wrong, beside what its numbers tell."""
+        return False
+
 
 class OneByOne(Mistake):
     """A walk that takes the ops one by one, newest first, with whatever gradient each has by then."""
@@ -103,12 +107,144 @@ class NoScale(Mistake):
         return fits and size > 1 and any(o.op == "softmax" for o in self.trace.ops)
 
 
+class NotZeroed(Mistake):
+    says = "zero_grad() was forgotten: the gradients of an earlier pass like this one are still there, and are added to"
+
+    def backward(self) -> Replay:
+        leaves = {t for t, node in self._ends.items() if node is not None and self.trace.tensors[t].made_by is None}
+        before = Replay(self.recorder, self.which).backward().gradients
+        self.gradients |= {t: before[t].copy() for t in leaves if t in before}
+        return super().backward()
+
+    def goes_wrong(self, right: ReplayStep, wrong: ReplayStep) -> bool:
+        leaves = [g for g in wrong.grads if g is not None and self.trace.tensors[g.tensor].made_by is None]
+        return any(g.before is not None and g.before.any() for g in leaves)
+
+
+class WrongAxis(Mistake):
+    says = "softmax is taken over the axis before the right one: the columns sum to 1, not the rows"
+
+    def planted(
+        self, record: OpRecord, op: Op, inputs: list[Any], constants: dict[str, Any]
+    ) -> tuple[Op, list[Any], dict[str, Any]]:
+        if op in (ops.softmax, ops.log_softmax) and np.ndim(inputs[0]) > 1:
+            axis = constants.get("axis", -1) % np.ndim(inputs[0])
+            constants = {**constants, "axis": axis - 1 if axis else 1}
+        return op, inputs, constants
+
+
+class MaskAfterSoftmax(Mistake):
+    says = "the mask of attention is applied after softmax, not before: what is left of a row no longer sums to 1"
+
+    def planted(
+        self, record: OpRecord, op: Op, inputs: list[Any], constants: dict[str, Any]
+    ) -> tuple[Op, list[Any], dict[str, Any]]:
+        if op is ops.scaled_dot_product_attention:
+            length, others = inputs[0].shape[-2], inputs[1].shape[-2]
+            allowed = np.tri(length, others, dtype=inputs[0].dtype) if constants.get("is_causal") else np.ones(())
+            for kept in (constants.get("mask"), constants.get("dropout_mask")):
+                allowed = allowed if kept is None else (allowed * kept).astype(inputs[0].dtype)
+            constants = {
+                **constants,
+                "mask": None,
+                "is_causal": False,
+                "dropout_mask": allowed if allowed.ndim else None,
+            }
+        elif op is ops.masked_fill and any(self._hides(n) == record.id for n in self.order):
+            constants = {**constants, "mask": np.zeros_like(constants["mask"])}
+        elif op is ops.softmax and (hidden := self._hides(record.id)) is not None:
+            op = _masked(op, ~self.recorder.calls[hidden][2]["mask"])
+        return op, inputs, constants
+
+    def _hides(self, number: int) -> int | None:
+        """The op that masks the input of a softmax, if one does."""
+        record = self.trace.ops[number]
+        made_by = self.trace.tensors[record.inputs[0].get("tensor", 0)].made_by if record.op == "softmax" else None
+        return made_by if made_by is not None and self.trace.ops[made_by].op == "masked_fill" else None
+
+
+class NotTransposed(OneByOne):
+    says = "the backward of a matrix product multiplies with the other matrix as it is, not transposed"
+
+    def contributions(self, node: Node, dz: Array) -> Step:
+        step = super().contributions(node, dz)
+        inputs = [self.values.get(slot.get("tensor")) for slot in self.trace.ops[self.numbers[node]].inputs]  # type: ignore[arg-type]
+        if node.op not in (ops.matmul, ops.linear) or step.grads[0] is None or inputs[1] is None or inputs[1].ndim != 2:
+            return step
+        x, y = inputs[0], inputs[1]
+        other = y if node.op is ops.matmul else y.T
+        if dz.ndim == 0 or dz.shape[-1] != other.shape[0]:
+            raise ValueError(f"the shapes {dz.shape} and {other.shape} do not fit together")
+        dx = dz @ other
+        return Step(node, dz, (dx, *step.grads[1:])) if dx.shape == np.shape(x) else step
+
+
+class MeanForSum(OneByOne):
+    says = "the backward of sum divides by how many there are, as that of mean does"
+
+    def contributions(self, node: Node, dz: Array) -> Step:
+        step = super().contributions(node, dz)
+        if node.op is ops.sum and step.grads[0] is not None:
+            dx = step.grads[0] / max(1, step.grads[0].size // max(1, dz.size))
+            step = Step(node, dz, (np.asarray(dx, dtype=dz.dtype),))
+        return step
+
+
+class Sign(OneByOne):
+    says = "the minus sign is forgotten in the backward of a difference: both sides get the gradient as it is"
+
+    def contributions(self, node: Node, dz: Array) -> Step:
+        step = super().contributions(node, dz)
+        turned = {ops.sub: 1, ops.neg: 0}.get(node.op)
+        grads = [None if dx is None or i != turned else -dx for i, dx in enumerate(step.grads)]
+        return (
+            step
+            if turned is None
+            else Step(node, dz, tuple(g if i == turned else step.grads[i] for i, g in enumerate(grads)))
+        )
+
+
+class Detached(OneByOne):
+    says = "a result is detached half way: what it was made from gets no gradient through it"
+
+    def contributions(self, node: Node, dz: Array) -> Step:
+        step, record = super().contributions(node, dz), self.trace.ops[self.numbers[node]]
+        made = [n for n in self.order if any(self._made(slot) for slot in self.trace.ops[n].inputs)]
+        if not made or record.id != made[len(made) // 2]:
+            return step
+        first = next(i for i, slot in enumerate(record.inputs) if self._made(slot))
+        return Step(node, dz, tuple(None if i == first else dx for i, dx in enumerate(step.grads)))
+
+    def _made(self, slot: dict[str, Any]) -> bool:
+        return "tensor" in slot and self.trace.tensors[slot["tensor"]].made_by is not None
+
+    def goes_wrong(self, right: ReplayStep, wrong: ReplayStep) -> bool:
+        return any((a is None) != (b is None) for a, b in zip(right.grads, wrong.grads, strict=True))
+
+
+def _masked(op: Op, kept: Array) -> Op:
+    """The op with a mask on its result."""
+
+    def faulty(x: Array, **constants: Any) -> tuple[Array, Backward]:
+        z, backward = op(x, **constants)
+        return z * kept, lambda dz: backward(dz * kept)
+
+    return faulty
+
+
 BUGS: dict[str, type[Mistake]] = {
     "overwrite": Overwrite,
     "depth-first": DepthFirst,
     "no-unbroadcast": NoUnbroadcast,
     "no-max-shift": NoMaxShift,
     "no-scale": NoScale,
+    "not-zeroed": NotZeroed,
+    "wrong-axis": WrongAxis,
+    "mask-after-softmax": MaskAfterSoftmax,
+    "not-transposed": NotTransposed,
+    "mean-for-sum": MeanForSum,
+    "sign": Sign,
+    "detached": Detached,
 }
 
 
@@ -176,9 +312,17 @@ def with_bug(
     if name not in BUGS:
         raise ValueError(f"there is no bug {name!r}; choose one of {', '.join(BUGS)}")
     right = right or Replay(recorder, which).backward()
-    wrong = BUGS[name](recorder, which).backward()
     by_op = {step.op: step for step in right.steps}
-    parts = next((i for i, step in enumerate(wrong.steps) if _parts(by_op[step.op], step)), None)
+    faulty = BUGS[name](recorder, which)
+    wrong = faulty.backward()
+    parts = next(
+        (
+            i
+            for i, step in enumerate(wrong.steps)
+            if _parts(by_op[step.op], step) or faulty.goes_wrong(by_op[step.op], step)
+        ),
+        None,
+    )
     if parts is None and wrong.error is not None:
         parts = len(wrong.steps)
     report = BugReport(name, BUGS[name].says, [step.op for step in wrong.steps], parts, error=wrong.error)
@@ -259,8 +403,9 @@ def _differ(a: Array, b: Array, noise: float = 0.0) -> bool:
 def _judge(recorder: Recorder, which: int, right: Replay, wrong: Replay) -> Judge | None:
     """The finite difference at the element that the bug got most wrong, of a leaf if any is wrong."""
     kinds = {t.id: t.kind for t in right.trace.tensors}
-    candidates = [t for t in right.gradients if t in wrong.gradients and t != right.root]
-    candidates = [t for t in candidates if _differ(right.gradients[t], wrong.gradients[t])]
+    zero = {t: np.zeros_like(g) for t, g in right.gradients.items()}  # where nothing arrives at all
+    wrong.gradients = {**zero, **wrong.gradients}
+    candidates = [t for t in right.gradients if t != right.root and _differ(right.gradients[t], wrong.gradients[t])]
     leaves = [t for t in candidates if kinds[t] != "result"]
     worst: tuple[float, int, tuple[int, ...]] | None = None
     for tensor in leaves or candidates:

@@ -52,6 +52,7 @@ class Replay(Sums):
     def __init__(
         self, recorder: Recorder, which: int = 0, *, changed: dict[int, Array] | None = None, dtype: Any = None
     ) -> None:
+        self.recorder, self.which = recorder, which
         self.trace = recorder.trace
         self.root = self.trace.passes[which].root
         super().__init__(self.trace, self.root)

@@ -11,7 +11,7 @@ from minigrad.core.graph import Step
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.look.commands.watch import add_as_torch, hint, watch, what_ran
-from minigrad.look.pages.stepper_page import LIMIT, save_stepper_page, stepper_path
+from minigrad.look.pages.stepper_page import LIMIT, read_quiz_code, save_stepper_page, stepper_path
 from minigrad.look.recording import Recorder, trace
 from minigrad.look.terminal import Debugger, Quit
 from minigrad.tools.cli import positive_int
@@ -43,17 +43,22 @@ def main(arguments: Sequence[str]) -> int | None:
     choice.add_argument(
         "--passes", action="store_true", help=f"with --html: all backward passes, at most {MOST_PASSES}, in one page"
     )
+    parser.add_argument("--quiz", action="store_true", help="with --html: ask what each step gives before it is shown")
+    parser.add_argument(
+        "--quiz-code", metavar="CODE", help="say what the code that a quiz on this script gave is worth"
+    )
     add_as_torch(parser)
     options, script, rest = script_arguments(parser, arguments)
-    if options.html is None:
-        if options.passes:
-            parser.error("--passes is for a page: say --html FILE")
+    if options.html is None and (options.passes or options.quiz):
+        parser.error(f"--{'passes' if options.passes else 'quiz'} is for a page: say --html FILE")
+    if options.html is None and options.quiz_code is None:
         if sys.stdin is None:
             raise ValueError("there is no terminal to ask: write a page with --html FILE")
         recording = trace(live=True)
         walker = Debugger(recording.recorder, skip=options.number - 1).on_backward
     else:
-        stepper_path(options.html, script)
+        if options.html is not None:
+            stepper_path(options.html, script)
         recording = trace(LIMIT, live=True)
         walker = _Passes(recording.recorder, options.number, options.passes).on_backward
     status = watch(recording, walker, script, rest, options.as_torch)
@@ -70,9 +75,12 @@ def main(arguments: Sequence[str]) -> int | None:
             if called
             else f"{script} ended without calling backward() on anything that wants a gradient{hint(script)}"
         )
+    if options.quiz_code is not None:
+        right, count = read_quiz_code(options.quiz_code, record, 0)
+        print(f"{right} of {count} right at the first try")
     if options.html is not None:
         which = range(len(record.passes)) if options.passes and record.passes else 0
-        print(save_stepper_page(options.html, recorder, Path(script).name, which))
+        print(save_stepper_page(options.html, recorder, Path(script).name, which, options.quiz))
     return status
 
 

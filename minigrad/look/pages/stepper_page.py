@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import linecache
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,19 +22,23 @@ from minigrad.look.replay import Replay
 from minigrad.train.files import atomic_write, output_path, page_mark
 
 MARK = page_mark("stepper")
-PARTS = [f"stepper/{name}" for name in ("state", "spell", "rows", "arrays", "nudge", "panels", "wrong", "moves")]
+PARTS = [
+    f"stepper/{name}"
+    for name in ("state", "spell", "rows", "arrays", "nudge", "quiz", "script", "panels", "wrong", "moves")
+]
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
 WRONG_STEPS = 20  # steps of a bug that the page shows, from the one where it parts
+LONGEST = 400  # lines of a file that is listed as a whole
 SMALL_JACOBIAN = 64  # numbers in a table of local derivatives
 
 
-def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] = 0) -> str:
+def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] = 0, quiz: bool = False) -> str:
     """The page for backward pass number ``which`` of a recording, or for several: the text of one HTML file.
 
     From the recorder of a ``trace(live=True)`` the page also has local derivatives, paths and the planted bugs. Of a
-    run that failed before its first backward it shows what ran. Raises ValueError where the run called no backward, or
+    run that failed before its first backward it shows what ran. With ``quiz`` what a step gives is asked first. Raises ValueError where the run called no backward, or
     not so often.
     """
     trace = run.trace if isinstance(run, Recorder) else run
@@ -53,6 +59,7 @@ def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] =
         extras = _extras(live, number)
         for limit in (LIMIT, 1024, 256, 64, 16):
             data = _data(trace, number, limit, extras)
+            data["quiz"] = quiz_key(trace, number) if quiz and number is not None else ""
             if len(json.dumps(data, separators=(",", ":"))) <= BUDGET // len(wanted):
                 break
         views.append(data)
@@ -67,11 +74,39 @@ def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
     return output_path(path, MARK, inputs)
 
 
-def save_stepper_page(path: str | Path, recorder: Recorder, title: str, which: int | Sequence[int] = 0) -> str:
+def quiz_key(trace: Trace, which: int) -> str:
+    """What the codes of a quiz are checked with: the same for each run of the same script."""
+    return "|".join(f"{trace.ops[step.op].op}{step.dz.shape}" for step in trace.passes[which].steps)
+
+
+def read_quiz_code(code: str, trace: Trace, which: int) -> tuple[int, int]:
+    """How many answers were right at the first try, of how many: from the code that the page gave.
+
+    Raises ValueError for a code that is none, or of another script.
+    """
+    packed, _, check = code.strip().lower().partition("-")
+    if not re.fullmatch(r"[0-9a-f]*", packed) or fnv1a(f"{quiz_key(trace, which)}:{packed}") != check:
+        raise ValueError(f"{code} is no code of a quiz on this script")
+    asked = [g for step in trace.passes[which].steps[:MAX_STEPS] for g in step.grads if g is not None]
+    count = sum(bool(g.contribution.data) for g in asked)
+    return sum(bin(int(digit, 16)).count("1") for digit in packed), count
+
+
+def fnv1a(text: str) -> str:
+    """32 bits of a text, as 8 hexadecimal digits. Fowler, Noll, Vo."""
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return f"{value:08x}"
+
+
+def save_stepper_page(
+    path: str | Path, recorder: Recorder, title: str, which: int | Sequence[int] = 0, quiz: bool = False
+) -> str:
     """Write ``stepper_page(...)`` to a file, in one piece; returns what to tell the user."""
     path = stepper_path(path)
     with atomic_write(path, MARK) as file:
-        file.write(stepper_page(recorder, title, which).encode("utf-8"))
+        file.write(stepper_page(recorder, title, which, quiz).encode("utf-8"))
     passes = recorder.trace.passes
     wanted = [which] if isinstance(which, int) else which
     count = sum(len(passes[number].steps) for number in wanted) if passes else len(recorder.trace.ops)
@@ -180,6 +215,7 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
         "ops": {n: _op(trace.ops[n], pool, trace) for n in order},
         "tree": layout([trace.ops[n] for n in order], trace),
         "steps": [_step(step, pool, extras["local"].get(step.op, []), trace) for step in steps],
+        "files": _files([trace.ops[n] for n in order]),
         "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
         "paths": _paths(extras["paths"]),
         "bugs": [_bug(report, pool, steps, trace) for report in extras["bugs"]],
@@ -188,6 +224,25 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
         "limit": limit,
         "pool": pool.items,
     }
+
+
+def _files(records: list[OpRecord]) -> dict[str, list[tuple[int, str]]]:
+    """The listings of the files that the ops came from: [number, text]; of long ones the surroundings of these lines."""
+    used: dict[str, set[int]] = {}
+    for record in records:
+        if record.source is not None:
+            used.setdefault(record.source.file, set()).add(record.source.line)
+    found = {}
+    for file, numbers in used.items():
+        lines = linecache.getlines(file) or []
+        shown: Sequence[int] = range(1, len(lines) + 1)
+        if len(lines) > LONGEST:
+            shown = tuple(sorted({n for at in numbers for n in range(max(1, at - 8), min(len(lines), at + 8) + 1)}))[
+                :LONGEST
+            ]
+        if lines:
+            found[file] = [(n, lines[n - 1].rstrip()) for n in shown]
+    return found
 
 
 def _op(record: OpRecord, pool: _Pool, trace: Trace) -> dict[str, Any]:

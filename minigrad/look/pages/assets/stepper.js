@@ -28,6 +28,7 @@ document.addEventListener("keydown", (event) => {
   if (target.matches("input:not([type=range])") || (target === byId("slider") && event.key.startsWith("Arrow"))) return;
   if (event.key === " " && target.matches("button, summary") && !target.matches(".row:not(.group)")) return;
   if (target.matches("[role=tab]") && event.key.startsWith("Arrow")) return;
+  if (target.matches("button.line") && (event.key === "ArrowUp" || event.key === "ArrowDown")) return moveInListing(event);
   if (target.matches(".frame") && event.key.startsWith("Arrow")) return moveInTable(event);
   const upOrDown = event.key === "ArrowUp" || event.key === "ArrowDown"; // they scroll what is read, and move in the list
   if (upOrDown && byId("side").contains(target)) return;
@@ -64,7 +65,6 @@ byId("found").addEventListener("keydown", (event) => {
   event.preventDefault();
   (event.target.closest("li")[by]?.querySelector("button") ?? byId("query")).focus();
 });
-const TABS = ["step", "node", "paths", "bugs"];
 for (const name of TABS) {
   byId(`tab-${name}`).addEventListener("click", () => {
     state.tab = name;

@@ -177,11 +177,11 @@ function statistics(summary) {
   return tag("div.stats", more, tag("span", "the first of each axis · of all:"), svg, ...named, nonfinite);
 }
 
-function source(record) {
+function source(record, turn = "") {
   if (!record) return tag("p.quiet", "The line is not known.");
   return tag(
     "div.source",
-    tag("div.quiet", `${record.file}:${record.line} in ${record.function}`),
+    tag("div.quiet", `${record.file}:${record.line} in ${record.function}${turn ? `, ${turn}` : ""}`),
     tag("pre", tag("code", record.text)),
   );
 }

@@ -14,6 +14,7 @@ function draw() {
 function goTo(step, tab) {
   const next = Math.max(0, Math.min(last, step));
   if (tab) state.tab = tab;
+  if (state.hunt && next !== state.step) state.hunt.said = "";
   if (next !== state.step && tab === undefined) {
     state.selected = null;
     if (state.tab === "node") state.tab = "step";
@@ -26,9 +27,11 @@ function goTo(step, tab) {
   if (active) rows.get(visible(`op-${active.op}`)).button.scrollIntoView({ block: "nearest" });
 }
 
-// A breakpoint on an op holds at its step, one on a leaf at every step that adds to it.
+// A breakpoint on an op or line holds at its steps, one on a leaf at every step that adds to it.
 function stopsAt(step) {
   const { op, grads } = data.steps[step - 1];
+  const line = data.ops[op].source;
+  if (line && state.stops.has(lineKey(line))) return true;
   return state.stops.has(`op-${op}`) || grads.some((g) => g && state.stops.has(`leaf-${g.tensor}`));
 }
 

@@ -1,9 +1,11 @@
 // The panel at the right: this step, the selected row, paths, and what a planted bug does.
 
+const TABS = ["step", "script", "node", "paths", "bugs"];
+
 // The panel at the right; what had the focus in it keeps it.
 function drawPanel() {
   const focused = byId("panel").contains(document.activeElement) ? document.activeElement.id : "";
-  for (const name of ["step", "node", "paths", "bugs"]) {
+  for (const name of TABS) {
     const on = state.tab === name;
     byId(`tab-${name}`).setAttribute("aria-selected", String(on));
     byId(`tab-${name}`).tabIndex = on ? 0 : -1;
@@ -11,9 +13,10 @@ function drawPanel() {
   zooms = 0;
   byId("panel").setAttribute("aria-labelledby", `tab-${state.tab}`);
   byId("panel").replaceChildren(
-    ...{ step: stepPanel, node: nodePanel, paths: pathsPanel, bugs: bugsPanel }[state.tab]().filter(Boolean),
+    ...{ step: stepPanel, script: scriptPanel, node: nodePanel, paths: pathsPanel, bugs: bugsPanel }[state.tab]().filter(Boolean),
   );
   if (focused) byId(focused)?.focus();
+  byId("panel").querySelector(".listing .active")?.scrollIntoView({ block: "nearest" });
 }
 
 // One sentence for a step, as it is read out.
@@ -38,7 +41,8 @@ function stepPanel() {
   const used = new Set(step.grads.map((g, i) => (g ? op.lines[i] : null)).filter((i) => i !== null && i !== undefined));
   const panel = [
     tag("h2", `${op.op}${inWhich(op.module)}`, op.type ? quiet(` ${op.type}`) : null),
-    source(op.source),
+    data.quiz ? quizStatus() : null,
+    source(op.source, iteration(op)),
     tag("p.says", op.says),
     forwardLine(op),
     formulas(op, used),
@@ -89,7 +93,7 @@ function failurePanel() {
 function forwardLine(op) {
   if (!op.forward) return null;
   const z = valueOf(op.output);
-  const text = `${data.tensors[op.output].symbol} = ${spellNames(op.forward, namesIn(op))}`;
+  const text = `${data.tensors[op.output].shown} = ${spellNames(op.forward, namesIn(op))}`;
   const spelled = z.data?.length === 1 && op.forward.kind === "elements" ? spellElement(op.forward, arraysOf(op), z, 0, plain) : null;
   const value = z.data?.length === 1 ? plain(z.data[0]) : "";
   const numbers = spelled ? ` = ${spelled.text}${spelled.text === value ? "" : ` = ${value}`}` : "";
@@ -180,6 +184,8 @@ function inputSection(op, step, grad, i) {
   const status = grad.waiting
     ? tag("span.awaited", `${plural(grad.waiting, "more contribution")} awaited`)
     : tag("span.complete", "complete");
+  if (isAsked(state.step, i))
+    return element("section", { class: "input", "data-input": i }, tag("h2", `To ${label}`), questionOf(op, step, grad, i));
   const made = [];
   if (grad.local?.kind === "elementwise") {
     made.push(array(`local derivative ∂z/∂${name}, per element`, data.pool[grad.local.value]), sign("⊙ dz ="));
@@ -370,6 +376,7 @@ function groupPanel({ group, ops }) {
 function pathsPanel() {
   const { elements, note } = data.paths;
   const heading = tag("h2", "Paths to the loss");
+  if (data.quiz) return [heading, tag("p.note", "Not in a quiz.")];
   if (!elements.length) return [heading, tag("p.note", note)];
   const one = elements[state.element];
   const name = (e) => place([e.tensor, e.index]);

@@ -94,14 +94,15 @@ function drawRows() {
       const done = row.ops.filter((op) => (stepOfOp.get(op) ?? Infinity) <= state.step).length;
       const size = sizeOfGroup(row);
       const said = open ? "" : done ? `${done} of ${row.ops.length} steps` : last ? NO_VALUE : "";
-      row.chip.replaceChildren(said, size === null ? "" : sizeBar(size));
+      row.chip.replaceChildren(said, size === null || state.hunt ? "" : sizeBar(size));
       continue;
     }
     row.button.classList.toggle("active", row.key === active);
     row.button.classList.toggle("fed", fed.has(row.key));
     if (row.key === active) row.button.setAttribute("aria-current", "step");
     else row.button.removeAttribute("aria-current");
-    if (last) drawChip(row);
+    if (last && !state.hunt) drawChip(row);
+    else row.chip.replaceChildren();
   }
   drawStop();
   const parting = chosenBug()?.parts; // the first wrong step: marked in the list, or at the folded group it is in

@@ -20,6 +20,7 @@ const state = {
   bug: "",
   element: 0,
   slices: {},
+  hunt: null, // {bug, said, found} while a bug is looked for
   nudged: 0, // the flat place of the number whose curve is shown
   by: 1, // how many steps it is moved
 };
@@ -37,7 +38,8 @@ const stepOfOp = new Map(data.steps.map((step, i) => [step.op, i + 1]));
 
 // The gradient of a tensor after so many steps: {summary, waiting}, or null as long as nothing has arrived.
 function gradientOf(tensor, step = state.step) {
-  const come = (arrivals.get(tensor) ?? []).filter((a) => a.step <= step);
+  const asked = (a) => data.quiz && a.step === state.step && data.steps[a.step - 1].grads.some((g, i) => g === a.grad && isAsked(a.step, i));
+  const come = (arrivals.get(tensor) ?? []).filter((a) => a.step <= step && !asked(a));
   if (come.length) return { summary: data.pool[come.at(-1).grad.after], waiting: come.at(-1).grad.waiting };
   return tensor === data.root ? { summary: data.pool[data.start], waiting: 0 } : null;
 }

@@ -4,13 +4,18 @@
 function bugsPanel() {
   const heading = tag("h2", "Right and wrong side by side");
   if (!data.bugs.length) return [heading, tag("p.note", data.note)];
+  if (data.quiz) return [heading, tag("p.note", "Not in a quiz.")];
+  if (state.hunt) return huntPanel();
   const choose = (name) => {
     state.bug = name;
     if (chosenBug()?.parts) goTo(chosenBug().parts, "bugs");
     else draw();
   };
-  const select = chooser("bug", [["", "none"], ...data.bugs.map((bug) => [bug.name, bug.name])], state.bug, choose);
-  const parts = [heading, tag("div.picker", tag("label", "Show a bug: ", select))];
+  const bites = (bug) => bug.first !== null; // those come first
+  const sorted = [...data.bugs].sort((a, b) => Number(bites(b)) - Number(bites(a)));
+  const named = sorted.map((bug) => [bug.name, bites(bug) ? bug.name : `${bug.name} (no difference here)`]);
+  const select = chooser("bug", [["", "none"], ...named], state.bug, choose);
+  const parts = [heading, huntSection(), tag("div.picker", tag("label", "Show a bug: ", select))];
   const bug = chosenBug();
   if (!bug)
     return [
