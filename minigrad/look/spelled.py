@@ -157,7 +157,7 @@ def spelled(line: str, arrays: Mapping[str, Any], target: Array | None) -> Spell
     if target is None or target.size == 0:
         return found
     values = {k: v for k, v in arrays.items() if v is not None}
-    product = re.fullmatch(r"(\w+)(ᵀ?) @ (\w+)(ᵀ?)", right)
+    product = re.fullmatch(r"([^\Wᵀ]+)(ᵀ?) @ ([^\Wᵀ]+)(ᵀ?)", right)
     if product and product[1] in values and product[3] in values:
         found.left, found.right = (product[1], bool(product[2])), (product[3], bool(product[4]))
         for batched in (True, False):

@@ -22,10 +22,8 @@ from minigrad.look.replay import Replay
 from minigrad.train.files import atomic_write, output_path, page_mark
 
 MARK = page_mark("stepper")
-PARTS = [
-    f"stepper/{name}"
-    for name in ("state", "spell", "rows", "arrays", "nudge", "quiz", "script", "panels", "wrong", "moves")
-]
+NAMES = ("state", "spell", "rows", "arrays", "nudge", "quiz", "script", "panels", "wrong", "moves")
+PARTS = [f"stepper/{name}" for name in NAMES]  # in the order in which they use one another
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page
 MAX_STEPS = 1000  # in a page; of a longer pass it shows the first
@@ -38,8 +36,8 @@ def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] =
     """The page for backward pass number ``which`` of a recording, or for several: the text of one HTML file.
 
     From the recorder of a ``trace(live=True)`` the page also has local derivatives, paths and the planted bugs. Of a
-    run that failed before its first backward it shows what ran. With ``quiz`` what a step gives is asked first. Raises ValueError where the run called no backward, or
-    not so often.
+    run that failed before its first backward it shows what ran. With ``quiz`` what a step gives is asked before it is
+    shown. Raises ValueError where the run called no backward, or not so often.
     """
     trace = run.trace if isinstance(run, Recorder) else run
     wanted: list[int | None] = [which] if isinstance(which, int) else list(which)
@@ -215,6 +213,10 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
         "ops": {n: _op(trace.ops[n], pool, trace) for n in order},
         "tree": layout([trace.ops[n] for n in order], trace),
         "steps": [_step(step, pool, extras["local"].get(step.op, []), trace) for step in steps],
+        "formulas": {
+            text: mathml.formulas(text.split("\n"))
+            for text in sorted({"\n".join(trace.ops[n].formulas) for n in order})
+        },
         "files": _files([trace.ops[n] for n in order]),
         "cut": f"the first {len(steps):,} of {len(backward.steps):,} steps" if len(steps) < len(backward.steps) else "",
         "paths": _paths(extras["paths"]),
@@ -227,7 +229,7 @@ def _data(trace: Trace, which: int | None, limit: int, extras: dict[str, Any]) -
 
 
 def _files(records: list[OpRecord]) -> dict[str, list[tuple[int, str]]]:
-    """The listings of the files that the ops came from: [number, text]; of long ones the surroundings of these lines."""
+    """The files that the ops came from as [number, text] of their lines; of long ones what is around the used lines."""
     used: dict[str, set[int]] = {}
     for record in records:
         if record.source is not None:
@@ -250,7 +252,7 @@ def _op(record: OpRecord, pool: _Pool, trace: Trace) -> dict[str, Any]:
     forward = spelled.spelled(record.formulas[0], values, values["z"]) if record.formulas else None
     return {
         "op": record.op,
-        "formulas": mathml.formulas(record.formulas),
+        "formulas": "\n".join(record.formulas),
         "names": spelled.names_of(record),
         "lines": spelled.lines_of(record),
         "says": spelled.sentence(trace, record),

@@ -252,7 +252,7 @@ function elementText(op, step, i, flat) {
   const value = plain(target.data[flat ?? largest(target)]);
   const numbers = `${found.text}${found.text === value ? "" : ` = ${value}`}`;
   if (target.data.length === 1) return ` = ${numbers}`;
-  return `;  ${data.tensors[grad.tensor].gradient}[${unravel(flat ?? largest(target), target.shape).join(", ")}] = ${numbers}`;
+  return `; ${data.tensors[grad.tensor].gradient}[${unravel(flat ?? largest(target), target.shape).join(", ")}] = ${numbers}`;
 }
 
 // A click on a number of a leaf chooses it for its curve; in a step it leads to the leaf.

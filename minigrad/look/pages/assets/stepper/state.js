@@ -7,6 +7,7 @@ function passOf(hash) {
 }
 const chosen = passOf(location.hash);
 const data = page.views[chosen];
+for (const op of Object.values(data.ops)) op.formulas = data.formulas[op.formulas];
 const byId = (id) => document.getElementById(id);
 const last = data.steps.length;
 const NO_VALUE = "not yet computed";
