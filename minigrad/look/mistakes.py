@@ -168,15 +168,17 @@ class NotTransposed(OneByOne):
 
     def contributions(self, node: Node, dz: Array) -> Step:
         step = super().contributions(node, dz)
-        inputs = [self.values.get(slot.get("tensor")) for slot in self.trace.ops[self.numbers[node]].inputs]  # type: ignore[arg-type]
-        if node.op not in (ops.matmul, ops.linear) or step.grads[0] is None or inputs[1] is None or inputs[1].ndim != 2:
+        if node.op not in (ops.matmul, ops.linear) or step.grads[0] is None:
             return step
-        x, y = inputs[0], inputs[1]
+        slots = self.trace.ops[self.numbers[node]].inputs[:2]
+        x, y = (self.values[slot["tensor"]] for slot in slots)
+        if y.ndim != 2:
+            return step
         other = y if node.op is ops.matmul else y.T
         if dz.ndim == 0 or dz.shape[-1] != other.shape[0]:
             raise ValueError(f"the shapes {dz.shape} and {other.shape} do not fit together")
         dx = dz @ other
-        return Step(node, dz, (dx, *step.grads[1:])) if dx.shape == np.shape(x) else step
+        return Step(node, dz, (dx, *step.grads[1:])) if dx.shape == x.shape else step
 
 
 class MeanForSum(OneByOne):
