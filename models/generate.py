@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import minigrad as mg
+from minigrad.models.inference import Page, covers
 from minigrad.models.parts import Cache
 from minigrad.nn import functional as F
 
@@ -80,13 +81,16 @@ class Generates:
             raise ValueError("generate needs at least one token to start from")
         was_training = self.training
         self.eval()
+        page = Page(self, len(ids)) if use_cache and covers(self, ids) else None  # the same, without the engine
         caches = self.new_caches() if use_cache and self.config.attention == "full" else None
         for _ in range(max_new_tokens):
             if ids.shape[1] > self.config.block_size:
                 caches = None
             start = caches[0].length if caches else -self.config.block_size
-            logits, _ = self(ids[:, start:], caches=caches)
-            chosen = choose(logits[:, -1], temperature, top_k, top_p, generator)  # (B, 1)
+            logits = (
+                self(ids[:, start:], caches=caches)[0][:, -1] if page is None else mg.Tensor(page.logits(ids.numpy()))
+            )
+            chosen = choose(logits, temperature, top_k, top_p, generator)  # (B, 1)
             ids = mg.cat([ids, chosen], dim=1)
         self.train(was_training)
         return ids

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
+from minigrad.core.graph import state
 from minigrad.core.written import note_write
 from minigrad.torch.dtypes import bfloat16, destination, float16, float32, float64, plain
 from minigrad.torch.hooks import RemovableHandle, add_hook
@@ -112,6 +113,10 @@ class ModuleMethods:
 
     def __getstate__(self: Any) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in KEPT}  # ids are not a copy's ids
+
+    def _is_unwatched(self: Any) -> bool:
+        """Whether nobody sees how a result comes about: no hooks here or below, and no recorder of ops."""
+        return state.observer is None and not any(m._hooks or m._pre_hooks for m in self.modules())
 
     def _run_with_hooks(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in list(self._pre_hooks):
