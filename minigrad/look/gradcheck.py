@@ -20,6 +20,10 @@ from minigrad.look.differences import Comparison, Differences, magnitude, sizes,
 from minigrad.torch.grad_mode import enable_grad
 
 MODULE_ELEMENTS = 100  # checked of each parameter or input of a module, unless the caller says otherwise
+OTHERS = set(  # switches of PyTorch's checks that have no meaning here
+    "nondet_tol check_undefined_grad check_grad_dtypes check_batched_grad check_batched_forward_grad check_forward_ad "
+    "check_backward_ad check_fwd_over_rev check_rev_over_rev gen_non_contig_grad_outputs fast_mode masked".split()
+)
 
 
 class GradcheckError(RuntimeError):
@@ -37,6 +41,7 @@ def gradcheck(
     upcast: bool = True,
     seed: int = 0,
     max_elements: int | None = None,
+    **others: Any,
 ) -> bool:
     """Compare the gradients of ``func`` with central differences, for every input that wants one.
 
@@ -47,8 +52,10 @@ def gradcheck(
     of each tensor, drawn with ``seed``; of a module 100 unless given, with a warning if that is not all.
     Returns True. On disagreement raises GradcheckError, which says what is wrong and names the first op whose own
     backward is, or returns False with ``raise_exception=False``. Raises RuntimeError where two calls of ``func``
-    differ (unseeded dropout, say), TypeError where it returns no floating tensor.
+    differ (unseeded dropout, say), TypeError where it returns no floating tensor. PyTorch's other switches
+    (``nondet_tol``, ``fast_mode`` ...) are accepted and change nothing.
     """
+    _check_others(others)
     report = examine(func, inputs, eps, atol, rtol, upcast, seed, max_elements, explain=raise_exception)
     if report.failed and raise_exception:
         raise GradcheckError(report.text)
@@ -67,12 +74,14 @@ def gradgradcheck(
     upcast: bool = True,
     seed: int = 0,
     max_elements: int | None = None,
+    **others: Any,
 ) -> bool:
     """The same check of the gradients themselves: compare their gradients, by ``create_graph``, with differences.
 
     They are differentiated by the inputs, by a module's parameters, and by ``grad_outputs``, the gradients of the
     outputs, which are drawn with ``seed`` unless given.
     """
+    _check_others(others)
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     with no_grad():
         shapes = [out.shape for out in _floats(func(*args))]
@@ -85,6 +94,11 @@ def gradgradcheck(
         _Gradients(func, len(args)), [*args, *(x.requires_grad_() for x in seeds)], eps=eps, atol=atol, rtol=rtol,
         raise_exception=raise_exception, upcast=upcast, seed=seed, max_elements=max_elements,
     )  # fmt: skip
+
+
+def _check_others(given: dict[str, Any]) -> None:
+    for name in given.keys() - OTHERS:
+        raise TypeError(f"unexpected argument {name}")
 
 
 class _Gradients:

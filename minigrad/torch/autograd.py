@@ -22,15 +22,18 @@ from minigrad.torch.methods.gradients import steps_into_grad
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Any,
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """d outputs / d inputs, returned instead of added to ``.grad``; one tensor per input, in its shape.
+) -> Any:
+    """d outputs / d inputs, returned instead of added to ``.grad``: a tuple, one tensor per input, in its shape.
+
+    ``inputs`` are a tensor, several, or a dict of them; then so are the gradients.
 
     ``create_graph`` puts them in a graph, so that they can be differentiated in turn, and keeps the graph, as
     ``retain_graph`` does. Raises RuntimeError for an input that the outputs do not depend on, unless ``allow_unused``
@@ -38,6 +41,14 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("is_grads_batched: a loop over grad_outputs with retain_graph=True does the same")
+    if not only_inputs:
+        raise NotImplementedError("only_inputs=False: backward() adds to the .grad of all leaves")
+    if isinstance(inputs, dict):
+        found_for = grad(
+            outputs, list(inputs.values()), grad_outputs, retain_graph, create_graph, True, allow_unused, False,
+            materialize_grads,
+        )  # fmt: skip
+        return dict(zip(inputs, found_for, strict=True))
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads=True gives zeros for unused inputs: leave allow_unused out")
     wanted = _listed(inputs)

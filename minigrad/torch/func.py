@@ -116,7 +116,7 @@ def jacfwd(
 ) -> Callable[..., Any]:
     """A function that gives the Jacobian of ``func``, (*output, *input), column by column: one walk for each input.
 
-    ``chunk_size`` and ``randomness`` change nothing here.
+    ``randomness`` changes nothing here.
     """
     return functools.partial(_jacobian, func, argnums, has_aux, _columns)
 

@@ -210,6 +210,7 @@ def steps_into_grad(
     roots: Sequence[tuple[Any, Any]], inputs: Any, retain_graph: bool | None, create_graph: bool
 ) -> Iterator[Step]:
     """The walk back from tensors, each with its gradient, into the ``.grad`` of ``inputs``; None is for all leaves."""
+    inputs = inputs.values() if isinstance(inputs, dict) else inputs
     wanted: Any = None if inputs is None else [inputs] if isinstance(inputs, Base) else list(inputs)
     if wanted == []:
         raise RuntimeError("backward: inputs is empty: leave it out for all leaves")
