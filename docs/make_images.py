@@ -50,6 +50,14 @@ def gpt(level: str) -> Graph:
     return Graph.from_trace(record, level)
 
 
+def derivative() -> Graph:
+    """The gradient of a tanh, as the computation that it is."""
+    x = mg.tensor([0.5, -1.0], requires_grad=True)
+    y = x.tanh()
+    (g,) = mg.autograd.grad(y.sum(), x, create_graph=True)
+    return graph(g, "op", legend=False, variables={"x": x, "g": g})
+
+
 def stepped() -> str:
     """The page that steps through the backward pass of a small GPT."""
     mg.manual_seed(0)
@@ -91,8 +99,9 @@ def photograph(page: str, picture: Path, size: tuple[int, int], hash: str = "", 
 def main(folder: Path) -> None:
     """Make all of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, drawn in (("graph-neuron", neuron()), ("graph-gpt", gpt("module")), ("graph-gpt-ops", gpt("op"))):
-        print(drawn.save(folder / f"{name}.svg"))
+    drawn = {"neuron": neuron(), "gradient": derivative(), "gpt": gpt("module"), "gpt-ops": gpt("op")}
+    for name, picture in drawn.items():
+        print(picture.save(folder / f"graph-{name}.svg"))
     photograph(stepped(), folder / "stepper.png", (1280, 860), hash="#step=14")
     photograph(attended(), folder / "attention.png", (1280, 860), keys="\ue015\ue007")  # down, enter: open a head
     print(folder / "stepper.png", folder / "attention.png")
