@@ -150,7 +150,8 @@ def train(world: parallel.World) -> int:
         probe=lambda: probe(model, tokenizer, looked_at, args.sample),
     )
     if world.main:
-        save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, guesses, settings)
+        page, flow = out.with_suffix(".html"), trainer.flow.state_dict()
+        save_run_page(page, out.stem, trainer.history, trainer.curves, guesses, settings, flow)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_char_gpt.py --resume {out}")
         return 130

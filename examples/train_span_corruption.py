@@ -137,7 +137,8 @@ def main() -> int:
         checkpoint=out,
         curve=out.with_suffix(".csv"),
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, settings=settings)
+    page, flow = out.with_suffix(".html"), trainer.flow.state_dict()
+    save_run_page(page, out.stem, trainer.history, trainer.curves, settings=settings, flow=flow)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_span_corruption.py --resume {out}")
         return 130

@@ -166,7 +166,8 @@ def main() -> int:
         curve=out.with_suffix(".csv"),
         probe=lambda: {"sample": "\n".join(translate(model, tokenizer, [source for source, _ in held[:8]]))},
     )
-    save_run_page(out.with_suffix(".html"), out.stem, trainer.history, trainer.curves, guesses, settings)
+    page, flow = out.with_suffix(".html"), trainer.flow.state_dict()
+    save_run_page(page, out.stem, trainer.history, trainer.curves, guesses, settings, flow)
     if not finished:
         print(f"stopped at step {trainer.step}; continue with: python examples/train_translation.py --resume {out}")
         return 130

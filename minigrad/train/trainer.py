@@ -29,6 +29,7 @@ from minigrad.speed.workers import WorkerError
 from minigrad.tools.random import default_generator
 from minigrad.train.checkpoints import CheckpointError, save
 from minigrad.train.files import atomic_write, travel_folder
+from minigrad.train.flow import Flow
 from minigrad.train.settings import CURVE_MARK
 from minigrad.train.validation import COLUMNS, CURVES, misfit
 
@@ -103,6 +104,7 @@ class Trainer:
         self.step = 0
         self.history: list[dict[str, Any]] = []  # a row per evaluation: COLUMNS, norms, what the probe saw
         self.curves: dict[str, list[float]] = {name: [] for name in CURVES}  # of every step
+        self.flow = Flow(model)  # of every step: gradients, updates, units, attention
         self.interrupted = threading.Event()  # on this rank
         self.stopping = False  # agreed by all ranks
 
@@ -123,6 +125,7 @@ class Trainer:
             "rng": default_generator.get_state(),
             "history": self.history,
             "curves": {name: np.array(values, dtype=np.float32) for name, values in self.curves.items()},
+            "flow": self.flow.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -136,6 +139,8 @@ class Trainer:
                 self.schedule.load_state_dict(state["schedule"])
             self.batches.load_state_dict(state["batches"])
             default_generator.set_state(state["rng"])
+            if "flow" in state:
+                self.flow.load_state_dict(state["flow"])
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint does not fit this run: {type(error).__name__}, {error}") from error
         self.step = state["step"]
@@ -161,7 +166,8 @@ class Trainer:
         failure: Exception | None = None
         value = math.nan
         try:
-            loss = self.loss(Tensor(own_x), Tensor(own_y))
+            with self.flow.forward():
+                loss = self.loss(Tensor(own_x), Tensor(own_y))
             value = loss.item()
             if math.isfinite(value):
                 loss.backward()
@@ -188,8 +194,11 @@ class Trainer:
                 f"the loss is {value} at step {self.step + 1}: lower the learning rate, or find the op with "
                 "`with minigrad.detect_anomaly():`; the last checkpoint is untouched"
             )
+        self.flow.gradients()
         norm = float(clip_grad_norm_(parameters, self.grad_clip or math.inf))
+        self.flow.before_update()
         self.optimizer.step()
+        self.flow.after_update()
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1

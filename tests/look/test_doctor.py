@@ -178,3 +178,12 @@ def test_in_a_browser(browser, tmp_path):
     first = (tmp_path / "page.html").read_bytes()
     doctor.save(tmp_path / "page.html", "</script><b>")
     assert (tmp_path / "page.html").read_bytes() == first
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_for_everybody_and_for_phones(browser, tmp_path, dark):
+    watched(trainings.biases_far_below).save(tmp_path / "page.html")
+    with browser.seen(390, 800, dark):
+        browser.open(tmp_path / "page.html")
+        assert browser.run("return document.documentElement.scrollWidth") <= 390
+        assert browser.barriers() == []

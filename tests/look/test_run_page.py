@@ -143,3 +143,18 @@ def test_nothing_bars_the_way(browser, tmp_path, width, dark):
         assert browser.run("return document.documentElement.scrollWidth") <= width
         assert browser.run("return [...document.querySelectorAll('svg')].every((svg) => svg.getScreenCTM().a > 0.95)")
         assert browser.barriers() == []
+
+
+def test_gradient_flow_in_a_browser(browser, tmp_path):
+    trainer = trained()
+    page = tmp_path / "run.html"
+    save_run_page(page, "a run", trainer.history, trainer.curves, flow=trainer.flow.state_dict())
+    flow = data_of(page.read_text(encoding="utf-8"))["flow"]
+    assert flow["stride"] == 1 and [len(line) for line in flow["gradient"].values()] == [6, 6]
+    browser.open(page)
+    captions = browser.run("return [...document.querySelectorAll('#flow figcaption')].map((c) => c.textContent)")
+    assert captions[:2] == ["Gradient of each matrix, before clipping", "Update to weight, of some rows"]
+    assert browser.run("return document.querySelectorAll('#flow polyline').length") == 4
+    save_run_page(page, "a run", trainer.history, trainer.curves)
+    browser.open(page)
+    assert browser.run("return document.getElementById('flow-section').hidden")

@@ -257,3 +257,12 @@ def test_in_a_browser(browser, tmp_path):
     row = browser.run("return document.querySelectorAll('#places tr')[1].textContent")
     assert row.startswith(f"example {top.example}, position {top.position}")
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_for_everybody_and_for_phones(browser, tmp_path, dark):
+    mg.why("token_embedding.weight", gpt_step(OPTIMIZERS["adamw"])[0]).save(tmp_path / "page.html")
+    with browser.seen(390, 800, dark):
+        browser.open(tmp_path / "page.html")
+        assert browser.run("return document.documentElement.scrollWidth") <= 390
+        assert browser.barriers() == []

@@ -30,6 +30,7 @@ def doctor_page(title: str, summary: str, findings: Sequence[Shown], chart: Mapp
         f"doctor: {title}",
         "doctor",
         {"title": title, "summary": summary, "findings": [_finding(f) for f in findings], "chart": rounded(chart)},
+        parts=["chart", "curves"],
     )
 
 

@@ -15,6 +15,7 @@ from minigrad.train.files import atomic_write, page_mark
 
 MARK = page_mark("run")
 POINTS = 1000  # the most points a curve is drawn with
+FLOW = 120  # those of a layer
 
 
 def run_page(
@@ -23,8 +24,10 @@ def run_page(
     curves: Mapping[str, Sequence[float]],
     baselines: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
+    flow: Mapping[str, Any] | None = None,
 ) -> str:
-    """One self-contained HTML page from what a Trainer kept: ``history`` and ``curves``.
+    """One self-contained HTML page from what a Trainer kept: ``history`` and ``curves``, and
+    ``flow.state_dict()``, drawn layer by layer where it is given.
 
     ``baselines`` are drawn as lines to beat. A probe may have left "sample" (text) and "attention": a list of dicts
     with "path", "tokens" (T texts) and "weights" (H, T, T).
@@ -39,8 +42,9 @@ def run_page(
             "baselines": {name: _number(value) for name, value in (baselines or {}).items()},
             "settings": {name: str(value) for name, value in (settings or {}).items()},
             "rows": [_row(row) for row in history],
+            "flow": _flow(flow) if flow is not None else None,
         },
-        parts=["chart"],
+        parts=["chart", "curves"],
     )
 
 
@@ -65,6 +69,19 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
             for layer in probe.get("attention", [])
         ],
     }
+
+
+def _flow(flow: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns by what they tell, each as at most FLOW numbers, and how many steps one stands for."""
+    rows = np.asarray(flow["rows"], dtype=np.float64)
+    joined = max(1, math.ceil(len(rows) / FLOW))
+    rows = np.array([rows[i : i + joined].mean(0) for i in range(0, len(rows), joined)])
+    kinds: dict[str, dict[str, list[Any]]] = {"gradient": {}, "update": {}, "units": {}, "entropy": {}}
+    for column, name in enumerate(flow["columns"]):
+        kind, _, what = name.partition(" ")
+        if kind in kinds and len(rows):
+            kinds[kind][what or "the model itself"] = [_number(float(value)) for value in rows[:, column]]
+    return {"stride": joined * int(flow["stride"]), **kinds}
 
 
 def _bytes(weights: Any) -> str:

@@ -1,53 +1,6 @@
 // The page of the doctor: findings with their curves, then gradients, updates and units of the whole run.
 
 const found = readData();
-const SVG = "http://www.w3.org/2000/svg";
-
-function shape(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-// The colour of line i of n: blue for the first layer, red for the last.
-function tint(i, n) {
-  if (n < 2) return "var(--accent)";
-  return `color-mix(in srgb, rgb(var(--positive)) ${Math.round((100 * i) / (n - 1))}%, rgb(var(--negative)))`;
-}
-
-// Curves over steps, {name: [value or null, ...]}; on a logarithmic scale where they span more than three powers of ten.
-function curves(caption, lines) {
-  const names = Object.keys(lines);
-  const known = names.flatMap((name) => lines[name].filter((value) => value !== null));
-  if (!known.length) return null;
-  const width = 340, height = 150, left = 54, right = 8, top = 8, bottom = 20;
-  const positive = known.filter((value) => value > 0);
-  const low = Math.min(...known), high = Math.max(...known);
-  const logarithmic = low >= 0 && positive.length > 0 && high / Math.min(...positive) > 1e3;
-  const floor = logarithmic ? Math.min(...positive) : 0;
-  const scaled = (value) => (logarithmic ? Math.log10(Math.max(value, floor)) : value);
-  const from = scaled(low), to = scaled(high), span = to - from || Math.abs(to) || 1;
-  const count = Math.max(2, ...names.map((name) => lines[name].length));
-  const x = (i) => left + (i / (count - 1)) * (width - left - right);
-  const y = (value) => top + (1 - (scaled(value) - from + span * 0.05) / (span * 1.1)) * (height - top - bottom);
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${caption}: ${names.length} curve${names.length === 1 ? "" : "s"} over ${count} steps, from ${format(low)} to ${format(high)}${logarithmic ? ", on a logarithmic scale" : ""}` });
-  for (const value of low === high ? [low] : [low, high]) {
-    svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
-    svg.append(shape("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, format(Number(value.toPrecision(3)))));
-  }
-  svg.append(shape("text", { x: left, y: height - 5 }, "step 1"), shape("text", { x: width - right, y: height - 5, "text-anchor": "end" }, String(count)));
-  names.forEach((name, i) => {
-    const points = lines[name].map((value, step) => [step, value]).filter(([, value]) => value !== null);
-    const line = shape("polyline", { class: "curve", style: `stroke: ${tint(i, names.length)}`, points: points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ") });
-    line.append(shape("title", {}, name));
-    svg.append(line);
-  });
-  const listed = names.length > 6 ? [0, Math.floor(names.length / 2), names.length - 1] : names.map((_, i) => i);
-  const legend = element("div", { class: "legend" }, ...listed.map((i) => element("span", { style: `--key: ${tint(i, names.length)}` }, names[i])));
-  return element("figure", {}, element("figcaption", {}, caption), svg, legend);
-}
-
 // A histogram: [lowest, highest, counts ...].
 function bars(caption, [low, high, ...counts]) {
   const width = 340, height = 110, bottom = 18, most = Math.max(1, ...counts);
@@ -79,9 +32,9 @@ for (const [i, finding] of found.findings.entries()) {
 }
 if (!found.findings.length) byId("findings").append(element("article", { class: "healthy" }, element("h2", {}, "Nothing found that is wrong")));
 
-const chart = found.chart;
-const several = [["Loss", { loss: chart.loss }], ["Gradient sizes, as backward left them", chart.gradients], ["Update to weight", chart.updates], ["Share of units that do nothing", chart.dead]];
+const whole = found.chart;
+const several = [["Loss", { loss: whole.loss }], ["Gradient sizes, as backward left them", whole.gradients], ["Update to weight", whole.updates], ["Share of units that do nothing", whole.dead]];
 byId("run").append(...several.map(([caption, lines]) => curves(caption, lines)).filter((figure) => figure !== null));
-const histograms = Object.entries(chart.histograms);
+const histograms = Object.entries(whole.histograms);
 byId("units").hidden = !histograms.length;
 byId("histograms").append(...histograms.map(([name, values]) => bars(name, values)));

@@ -113,6 +113,18 @@ function showAt(index) {
   byId("attention-title").hidden = byId("attention-note").hidden = !any;
 }
 
+byId("flow-section").hidden = !run.flow;
+if (run.flow) {
+  const several = [
+    ["Gradient of each matrix, before clipping", run.flow.gradient],
+    ["Update to weight, of some rows", run.flow.update],
+    ["Units at work in some rows of the batch", run.flow.units],
+    ["Entropy of attention, per head, in nats", run.flow.entropy],
+  ];
+  byId("flow").append(...several.map(([caption, lines]) => curves(caption, lines, run.flow.stride)).filter((figure) => figure !== null));
+  byId("flow-note").textContent = "Usual is an update of about a thousandth of the weight. A head whose entropy is near 0 looks at one place; at the logarithm of the places it looks at all alike.";
+}
+
 const slider = byId("when");
 if (rows.length) {
   slider.max = rows.length - 1;
