@@ -58,7 +58,8 @@ class DataParallel(Module):
 
     def shares(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """In how many a call with these arguments is shared."""
-        watched = state.observer or state.step_observer or state.walker
+        whole = state.observer is not None and not getattr(state.observer, "of_a_share", False)
+        watched = whole or state.step_observer or state.walker  # they are to see all of the batch
         tensors = [x for x in tensors_in((inputs, kwargs)) if x.ndim]
         if not possible() or watched or not tensors:
             return 1

@@ -68,7 +68,7 @@ class Flow:
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Look at activations and attention while it lasts."""
-        self._outer, state.observer = state.observer, self._on_op
+        self._outer, state.observer = state.observer, self
         try:
             yield
         finally:
@@ -94,7 +94,12 @@ class Flow:
         self._before = []
         self._end_row()
 
-    def _on_op(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
+    @property
+    def of_a_share(self) -> bool:
+        """It is content with what it sees of a batch that workers share, unless somebody else is watching too."""
+        return self._outer is None or getattr(self._outer, "of_a_share", False)
+
+    def __call__(self, op: Any, inputs: Sequence[Any], constants: dict[str, Any], out: Tensor) -> None:
         if self._outer is not None:
             self._outer(op, inputs, constants, out)
         name = op.__name__
