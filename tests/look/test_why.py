@@ -8,6 +8,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.look.commands import graph
+from minigrad.look.commands import step as step_command
 from minigrad.look.commands import why as command
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.nn import functional as F
@@ -195,6 +197,13 @@ def test_any_step_can_be_run_again(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "2.weight[1, 2] in step 5 went from" in shown.out and "to the last bit" in shown.err
     assert page.stat().st_size > 5000 and out.read_bytes() == kept
+    words = ["--at", "5", "-o", str(tmp_path / "g.svg"), str(script), "--resume", str(out)]
+    assert graph.main(words) == 0 and (tmp_path / "g.svg").exists()
+    words = ["--at", "5", "--html", str(tmp_path / "s.html"), str(script), "--resume", str(out)]
+    assert step_command.main(words) == 0
+    then = float(mg.load(out)["curves"]["loss"][4])
+    assert f"{then:.4g}" in (tmp_path / "s.html").read_text(encoding="utf-8") and out.read_bytes() == kept
+    capsys.readouterr()
     with pytest.raises(ValueError, match="ended after 9 steps, before step 12"):
         command.main(["--step", "12", str(script), "--resume", str(out)])
     shutil.rmtree(travel_folder(out))

@@ -9,6 +9,7 @@ from pathlib import Path
 from minigrad.core.graph import Step
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
+from minigrad.look.commands.travel import add_at, travelling
 from minigrad.look.commands.watch import add_as_torch, hint, watch, what_ran
 from minigrad.look.pages.graph_page import ENDINGS, LEVELS, MARKS, Graph
 from minigrad.look.recording import trace
@@ -37,8 +38,13 @@ def main(arguments: Sequence[str]) -> int | None:
     parser.add_argument("--no-legend", action="store_true", help="leave the legend out")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="the most boxes to draw")
     parser.add_argument("--pass", type=positive_int, default=1, metavar="N", dest="number", help="which backward pass")
+    add_at(parser)
     add_as_torch(parser)
     options, script, rest = script_arguments(parser, arguments)
+    return travelling(options, rest, lambda rest: _draw(options, script, rest))
+
+
+def _draw(options: argparse.Namespace, script: str, rest: list[str]) -> int | None:
     output_path(options.out, MARKS[ENDINGS[options.out.suffix.lower()]], [script])
     recording = trace()
     recorder = recording.recorder

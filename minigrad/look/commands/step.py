@@ -10,6 +10,7 @@ from pathlib import Path
 from minigrad.core.graph import Step
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
+from minigrad.look.commands.travel import add_at, travelling
 from minigrad.look.commands.watch import add_as_torch, hint, watch, what_ran
 from minigrad.look.pages.stepper_page import LIMIT, read_quiz_code, save_stepper_page, stepper_path
 from minigrad.look.recording import Recorder, trace
@@ -47,8 +48,13 @@ def main(arguments: Sequence[str]) -> int | None:
     parser.add_argument(
         "--quiz-code", metavar="CODE", help="say what the code that a quiz on this script gave is worth"
     )
+    add_at(parser)
     add_as_torch(parser)
     options, script, rest = script_arguments(parser, arguments)
+    return travelling(options, rest, lambda rest: _walk(parser, options, script, rest))
+
+
+def _walk(parser: argparse.ArgumentParser, options: argparse.Namespace, script: str, rest: list[str]) -> int | None:
     if options.html is None and (options.passes or options.quiz):
         parser.error(f"--{'passes' if options.passes else 'quiz'} is for a page: say --html FILE")
     if options.html is None and options.quiz_code is None:

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from minigrad.tools.cli import positive_int
 from minigrad.train.files import travel_folder
+
+
+def add_at(parser: argparse.ArgumentParser) -> None:
+    """The option ``--at`` of a command that stops at a backward pass."""
+    help = "the step N of a run that kept its states, with the script's --resume CHECKPOINT"
+    parser.add_argument("--at", type=positive_int, metavar="N", help=help)
+
+
+def travelling(
+    options: argparse.Namespace, arguments: list[str], command: Callable[[list[str]], int | None]
+) -> int | None:
+    """What the command returns for the script's arguments; with ``--at`` for those that go back to before a step."""
+    if options.at is None:
+        return command(arguments)
+    with back_to(options.at, arguments) as (words, start):
+        options.number = options.at - start  # of the backward passes from there, one a step
+        return command(words)
 
 
 @contextlib.contextmanager
