@@ -77,7 +77,7 @@ _LATER = {  # what a training loop does without, and where it is: loaded when it
     "record_step": "minigrad.look.why",
     "save": "minigrad.train.checkpoints",
     "step": "minigrad.look.terminal",
-    "trace": "minigrad.look.recording",
+    "trace": "minigrad.look.pages.stepper_page",
     "utils": "minigrad.utils",
     "why": "minigrad.look.why",
 }

@@ -11,7 +11,7 @@ import sys
 import traceback
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,7 @@ HIGHER = os.path.dirname(traced.__file__) + os.sep  # what runs ops on traced ar
 NUMPY = os.path.dirname(np.__file__) + os.sep
 
 SCHEMA = 1
+VIEWS: dict[str, Callable[[Trace], str]] = {}  # how a notebook shows a trace: pages, which know this file, enter it
 MARK = f'{{"schema":{SCHEMA},"tensors":['.encode()  # how a file of ours begins
 
 
@@ -174,6 +175,10 @@ class Trace:
     def __repr__(self) -> str:
         counts = (self.ops, "op", "s"), (self.tensors, "tensor", "s"), (self.passes, "backward pass", "es")
         return f"Trace({', '.join(f'{len(of)} {name}{ending * (len(of) != 1)}' for of, name, ending in counts)})"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the stepper's page; nothing but the text of it where nothing walked back."""
+        return VIEWS["stepper"](self) if "stepper" in VIEWS and any(p.steps for p in self.passes) else None
 
     def to_json(self) -> str:
         """All of it as JSON; the same program gives the same text."""

@@ -6,6 +6,7 @@ import cmd
 import linecache
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ from minigrad.core.tensor import Tensor
 from minigrad.look.mistakes import BUGS, with_bug
 from minigrad.look.nudges import Rerun, promise, step_of
 from minigrad.look.pages.graph_page import Graph
-from minigrad.look.pages.stepper_page import save_stepper_page, stepper_path
+from minigrad.look.pages.stepper_page import inline, save_stepper_page, stepper_path
 from minigrad.look.recording import Contribution, Recorder, Summary
 from minigrad.look.spelled import equation, introduction, sentence, shown
 from minigrad.look.stepping import Breakpoint, Stepper
@@ -437,6 +438,8 @@ class Debugger:
 def step(loss: Tensor, gradient: Any = None) -> None:
     """Walk back from a tensor step by step in the terminal; stands in place of ``loss.backward()``.
 
+    In a notebook the whole backward pass is made, and shown as a page below the cell.
+
     Inside ``with minigrad.trace(live=True):`` the steps have source lines, names and values; otherwise what the graph
     itself holds. Raises RuntimeError where there is no graph.
     """
@@ -444,9 +447,19 @@ def step(loss: Tensor, gradient: Any = None) -> None:
     recorder = holder if isinstance(holder, Recorder) else Recorder(live=True)
     if recorder is not holder:
         recorder.from_graph(loss)
+    display = _notebook()
     before = state.walker
-    state.walker = Debugger(recorder).on_backward
+    state.walker = Debugger(recorder).on_backward if display is None else recorder.on_backward
     try:
         loss.backward(gradient)
     finally:
         state.walker = before
+    if display is not None:
+        display({"text/html": inline(recorder), "text/plain": repr(recorder.trace)}, raw=True)
+
+
+def _notebook() -> Callable[..., None] | None:
+    """How to show something below the cell that runs; None outside of notebooks."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return ipython.display.display if ipython is not None and hasattr(shell, "kernel") else None

@@ -27,6 +27,8 @@ mg.graph(record, "module")
     'mg.graph((mg.tensor(2.0, requires_grad=True) * 3).tanh(), "scalar")',
     "mg.attention(model, ids)",
     "loss",
+    "w = mg.tensor(2.0, requires_grad=True)\nfor k in range(1):\n    mg.step((w * 3).tanh())",
+    "with mg.trace() as t:\n    (w * 3).exp().backward()\nt",
 ]
 
 
@@ -37,10 +39,13 @@ def test_graphs_and_attention_are_shown(monkeypatch, tmp_path):
     done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [[out["data"] for out in cell["outputs"] if "data" in out] for cell in done["cells"]]
     assert shown[0] == []
-    (modules,), (scalars,), (heads,), (loss,) = shown[1:]
+    (modules,), (scalars,), (heads,), (loss,), (steps,), (record,) = shown[1:]
     for picture in (modules, scalars):
         assert picture["image/svg+xml"].lstrip().startswith(("<?xml", "<svg")), picture.get("text/plain")
         assert picture["text/html"].startswith("<iframe") and "<script" not in picture["text/html"]
     assert "Block \u00d72" in modules["image/svg+xml"] and "data 2" in scalars["image/svg+xml"]
     assert "<iframe" in heads["text/html"] and "blocks.1.attention" in heads["text/html"]
     assert loss["text/plain"].startswith("tensor(")
+    for page in (steps, record):
+        assert "<iframe" in page["text/html"] and "Backward, step by step" in page["text/html"]
+        assert page["text/plain"].startswith("Trace(")

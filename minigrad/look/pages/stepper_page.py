@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import linecache
 import re
@@ -17,7 +18,8 @@ from minigrad.look.mistakes import BUGS, BugReport, with_bug
 from minigrad.look.pages import mathml, paths
 from minigrad.look.pages.html import page
 from minigrad.look.pages.picture import facts_of
-from minigrad.look.recording import OpRecord, Pass, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.look.recording import VIEWS, OpRecord, Pass, Recorder, StepRecord, Summary, Trace, summarize
+from minigrad.look.recording import trace as trace
 from minigrad.look.replay import Replay
 from minigrad.train.files import atomic_write, output_path, page_mark
 
@@ -62,6 +64,18 @@ def stepper_page(run: Recorder | Trace, title: str, which: int | Sequence[int] =
                 break
         views.append(data)
     return page(title, "stepper", {"title": title, "views": views}, PARTS)
+
+
+def inline(run: Recorder | Trace) -> str:
+    """The page of all recorded backward passes as an element that a notebook shows."""
+    trace = run.trace if isinstance(run, Recorder) else run
+    which = [number for number, p in enumerate(trace.passes) if p.steps]
+    text = html.escape(stepper_page(run, "Backward, step by step", which))
+    style = "width: 100%; height: 760px; border: 0"
+    return f'<iframe title="Backward, step by step" style="{style}" srcdoc="{text}"></iframe>'
+
+
+VIEWS["stepper"] = inline
 
 
 def stepper_path(path: str | Path, *inputs: str | Path) -> Path:
@@ -117,6 +131,8 @@ def _extras(live: Recorder | None, which: int | None) -> dict[str, Any]:
     """What only arrays can tell: local derivatives per op, paths, bugs."""
     if which is None:
         return _nothing("The run failed before it came to backward().")
+    if live is not None and any(n not in live.calls for n in live.trace.ancestors(live.trace.passes[which].root)):
+        live = None  # recorded from a graph that was there already
     if live is None:
         return _nothing("The recording kept no arrays (trace(live=True) keeps them).")
     replay = Replay(live, which).backward()
