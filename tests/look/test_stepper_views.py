@@ -273,6 +273,31 @@ def test_the_script_is_a_map(browser, pages, recorders):
     assert "(breakpoint)" in browser.text("#said") and "tanh" in browser.text("#said")
 
 
+def test_the_picture_steps(browser, pages, recorders):
+    browser.open(pages("neuron"), "#step=2")
+    browser.click("#tab-picture")
+    boxes = (
+        "return [...document.querySelectorAll('.node')].map(n => [n.classList.contains('filled'), "
+        "...[...n.querySelectorAll('text')].map(t => t.textContent)])"
+    )
+    filled = {name: grad for full, name, grad in browser.run(boxes) if full}
+    assert filled == {"o": "1", "n": "0.5", "x1 * w1 + x2 * w2": "0.5", "b": "0.5"}
+    assert browser.run("return [...document.querySelectorAll('.carried')].map(t => t.textContent)") == ["0.5", "0.5"]
+    assert browser.run("return document.querySelectorAll('.edge').length") == 9
+    assert browser.run("return document.querySelectorAll('.edge.lit').length") == 2
+    browser.run("[...document.querySelectorAll('.node')].find(n => n.textContent.includes('x2 * w2'))"
+                ".dispatchEvent(new Event('click'))")  # fmt: skip
+    assert browser.text("#tab-picture[aria-selected=true]") == "Picture"
+    browser.open(pages("loop"), "#step=1")
+    t = recorders["loop"].trace
+    last = next(i for i, s in enumerate(t.passes[0].steps, 1) if any(g and g.before for g in s.grads))
+    browser.run(f"location.hash = '#step={last}'; return new Promise(requestAnimationFrame)")
+    browser.click("#tab-picture")
+    assert any(" + " in text for *_, text in browser.run(boxes)), "a sum is shown as a sum"
+    places = browser.run("return [...document.querySelectorAll('.node')].map(n => n.getAttribute('transform'))")
+    assert len(set(places)) == len(places)
+
+
 def test_passes_are_chosen_and_what_was_not_zeroed_is_red(browser, pages):
     path = pages("passes", which=range(3))
     browser.open(path)
@@ -419,6 +444,7 @@ STATES = {
     "start": ("neuron", "", []),
     "step": ("matrices", "#step=4", []),
     "leaf": ("matrices", "#step=4", ["#row-leaf-0"]),
+    "picture": ("neuron", "#step=3", ["#tab-picture"]),
     "script": ("loop", "#step=4", ["#tab-script"]),
     "paths": ("neuron", "#step=2", ["#tab-paths"]),
     "bugs": ("matrices", "#step=4", ["#tab-bugs"]),

@@ -24,7 +24,7 @@ from minigrad.look.replay import Replay
 from minigrad.train.files import atomic_write, output_path, page_mark
 
 MARK = page_mark("stepper")
-NAMES = ("state", "spell", "rows", "arrays", "nudge", "quiz", "script", "panels", "wrong", "moves")
+NAMES = ("state", "spell", "rows", "arrays", "nudge", "quiz", "script", "picture", "panels", "wrong", "moves")
 PARTS = [f"stepper/{name}" for name in NAMES]  # in the order in which they use one another
 LIMIT = 4096  # good for trace(limit=...): what turns out too large for the page is cut down here
 BUDGET = 3_000_000  # characters of data in a page

@@ -1,6 +1,6 @@
 // The panel at the right: this step, the selected row, paths, and what a planted bug does.
 
-const TABS = ["step", "script", "node", "paths", "bugs"];
+const TABS = ["step", "picture", "script", "node", "paths", "bugs"];
 
 // The panel at the right; what had the focus in it keeps it.
 function drawPanel() {
@@ -13,10 +13,13 @@ function drawPanel() {
   zooms = 0;
   byId("panel").setAttribute("aria-labelledby", `tab-${state.tab}`);
   byId("panel").replaceChildren(
-    ...{ step: stepPanel, script: scriptPanel, node: nodePanel, paths: pathsPanel, bugs: bugsPanel }[state.tab]().filter(Boolean),
+    ...{
+      step: stepPanel,
+      picture: picturePanel,
+      script: scriptPanel, node: nodePanel, paths: pathsPanel, bugs: bugsPanel }[state.tab]().filter(Boolean),
   );
   if (focused) byId(focused)?.focus();
-  byId("panel").querySelector(".listing .active")?.scrollIntoView({ block: "nearest" });
+  byId("panel").querySelector(".listing .active, .canvas .active")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 // One sentence for a step, as it is read out.
