@@ -1,7 +1,7 @@
 // A picture that steps: the graph in layers from left to right; of a large one what is around the current step.
 const WHOLE = 40; // nodes that are drawn all at once
 const AROUND = 18; // of a larger graph, those nearest to the step
-const BOX = { width: 128, height: 44, across: 186, down: 62 };
+const BOX = { width: 128, height: 44, across: 210, down: 62 };
 
 // Keys of rows: what each op is made from, and what each tensor goes into.
 function graphOf(ops, keyOf) {
@@ -121,8 +121,8 @@ function nodeOf(key, [x, y], active, grad) {
   const asked = grad && isAsked(state.step, current().grads.indexOf(grad));
   let text = gradient ? inShort(gradient.summary) : "";
   if (grad && !asked && grad.before !== null) text = `${inShort(data.pool[grad.before])} + ${inShort(data.pool[grad.contribution])} = ${text}`;
-  const { named, shown, label } = data.tensors[tensor];
-  const name = named || !op || shown !== label ? shown : op.op;
+  const { named, shown, label, symbol } = data.tensors[tensor];
+  const name = named ? symbol : !op || shown !== label ? shown : op.op;
   const kind = `${key === active ? " active" : ""}${gradient ? (gradient.waiting ? " partial" : " filled") : ""}${grad && !asked ? " fresh" : ""}`;
   const go = () => {
     const to = op ? stepOfOp.get(data.tensors[tensor].made_by) : arrivals.get(tensor)?.[0].step;
@@ -133,7 +133,7 @@ function nodeOf(key, [x, y], active, grad) {
   box.addEventListener("keydown", (event) => event.key === "Enter" && go());
   const line = (content, cls, dy) => {
     const made = svgElement("text", { class: cls, x: 8, y: dy });
-    made.textContent = content.length > 18 ? `${content.slice(0, 17)}…` : content;
+    made.textContent = content.length > 15 && cls === "name" ? `${content.slice(0, 14)}…` : content;
     return made;
   };
   const title = svgElement("title", {});
