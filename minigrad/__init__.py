@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from minigrad.look.influence import influence
     from minigrad.look.pages.attention_page import attention
     from minigrad.look.pages.graph_page import graph
-    from minigrad.look.recording import trace
+    from minigrad.look.pages.stepper_page import trace
     from minigrad.look.terminal import step
     from minigrad.look.why import record_step, why
     from minigrad.torch.as_torch import as_torch

@@ -281,7 +281,7 @@ def test_the_picture_steps(browser, pages, recorders):
         "...[...n.querySelectorAll('text')].map(t => t.textContent)])"
     )
     filled = {name: grad for full, name, grad in browser.run(boxes) if full}
-    assert filled == {"o": "1", "n": "0.5", "x1 * w1 + x2 \u2026": "0.5", "b": "0.5"}
+    assert filled == {"o": "1", "n": "0.5", "x1 * w1 + x2 *\u2026": "0.5", "b": "0.5"}
     assert browser.run("return [...document.querySelectorAll('.carried')].map(t => t.textContent)") == ["0.5", "0.5"]
     assert browser.run("return document.querySelectorAll('.edge').length") == 9
     assert browser.run("return document.querySelectorAll('.edge.lit').length") == 2

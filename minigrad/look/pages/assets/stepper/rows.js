@@ -169,9 +169,14 @@ function sizeBar(size) {
 
 // The size of the gradients in a group so far: of its leaves, or of its results where it has none.
 function sizeOfGroup(row) {
-  const leaves = [...rows.values()].filter((other) => other.key.startsWith("leaf-") && other.parents.includes(row.key));
-  const tensors = leaves.length ? leaves.map((leaf) => tensorOfRow(leaf.key)) : row.ops.map((op) => data.ops[op].output);
-  const found = tensors.map((t) => gradientOf(t)).filter(Boolean).map((g) => sizeOf(g.summary));
+  if (!row.tensors) {
+    const leaves = [...rows.values()].filter((other) => other.key.startsWith("leaf-") && other.parents.includes(row.key));
+    row.tensors = leaves.length ? leaves.map((leaf) => tensorOfRow(leaf.key)) : row.ops.map((op) => data.ops[op].output);
+  }
+  const found = row.tensors
+    .map((t) => gradientOf(t))
+    .filter(Boolean)
+    .map((g) => sizeOf(g.summary));
   return found.length ? Math.hypot(...found) : null;
 }
 

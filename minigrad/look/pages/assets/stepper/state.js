@@ -37,11 +37,17 @@ data.steps.forEach((step, i) => {
 });
 const stepOfOp = new Map(data.steps.map((step, i) => [step.op, i + 1]));
 
+// Whether a quiz still asks for what this step gives.
+function isHidden({ step, grad }) {
+  return data.quiz && step === state.step && isAsked(step, data.steps[step - 1].grads.indexOf(grad));
+}
+
 // The gradient of a tensor after so many steps: {summary, waiting}, or null as long as nothing has arrived.
 function gradientOf(tensor, step = state.step) {
-  const asked = (a) => data.quiz && a.step === state.step && data.steps[a.step - 1].grads.some((g, i) => g === a.grad && isAsked(a.step, i));
-  const come = (arrivals.get(tensor) ?? []).filter((a) => a.step <= step && !asked(a));
-  if (come.length) return { summary: data.pool[come.at(-1).grad.after], waiting: come.at(-1).grad.waiting };
+  const all = arrivals.get(tensor) ?? [];
+  let last = all.length - 1;
+  while (last >= 0 && (all[last].step > step || isHidden(all[last]))) last--;
+  if (last >= 0) return { summary: data.pool[all[last].grad.after], waiting: all[last].grad.waiting };
   return tensor === data.root ? { summary: data.pool[data.start], waiting: 0 } : null;
 }
 
