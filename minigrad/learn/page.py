@@ -25,6 +25,7 @@ pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6p
 table.plain { border-collapse: collapse; } table.plain td, table.plain th { border: 1px solid var(--line);
   padding: 0.2rem 0.6rem; text-align: left; }
 td.off { outline: 2px solid var(--bad); outline-offset: -2px; font-weight: 700; }
+table.numbers td { white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
 figure { margin: 0; min-width: 0; } figcaption { margin-bottom: 0.3rem; }
 .paths { list-style: none; padding: 0; } .paths li { margin: 0.3rem 0; }

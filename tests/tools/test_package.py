@@ -82,7 +82,7 @@ def test_the_wheel_has_everything_inside_the_package(built):
     with zipfile.ZipFile(built[1]) as archive:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
-    assert {name.split("/")[0] for name in names} == {"minigrad", f"minigrad-{minigrad.__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"minigrad", f"minigrad_numpy-{minigrad.__version__}.dist-info"}
     for folder in ("models", "examples"):
         there = {path.name for path in (ROOT / folder).glob("*.py")} | (
             {"__init__.py"} if folder == "models" else set()
@@ -108,6 +108,8 @@ def test_the_installed_package_does_what_the_readme_says(python, folder):
     )
     run(python, "-m", "minigrad", "graph", "-o", "g.dot", *script, cwd=folder)
     assert min(path.stat().st_size for path in (folder / "s.html", folder / "g.dot")) > 1000
+    assert "From scores to a loss" in run(python, "-m", "minigrad", "learn", cwd=folder)
+    assert "chapter05.html" in run(python, "-m", "minigrad", "learn", "5", cwd=folder)
     (folder / "mine.py").write_text("def square(x):\n    return x * x\n")
     assert "agree" in run(python, "-m", "minigrad", "check", "mine.py:square", "--shape", "3", cwd=folder)
     run(python, "-m", "minigrad", "run", "train_char_gpt.py", *SMALL, cwd=folder)

@@ -6,8 +6,8 @@ able: find the usual reasons why a loss does not fall, by looking at the right n
 
 minutes: 60
 
-next: Next is chapter 9, attention. In a program of your own, mg.detect_anomaly() names the line in which the first NaN
-arises, and python -m minigrad step walks through its first backward.
+next: Next is chapter 9, attention. python -m minigrad doctor train.py watches a training of yours and says which of
+these mistakes it makes; mg.detect_anomaly() names the line in which the first NaN arises.
 """
 
 # %% [markdown]
