@@ -22,6 +22,7 @@ from minigrad.look.gradcheck import on_copies
 from minigrad.torch.grad_mode import enable_grad
 
 MOST = 400  # outputs whose gradients are taken
+HIDDEN = 200.0  # a score so far below the largest of its softmax has no weight: -inf, -1e9 and -1e4 all hide
 SOFTMAX = {"softmax", "log_softmax"}
 
 
@@ -283,7 +284,8 @@ def _attention(calls: list[Kept]) -> _Attention:
                 )
             if not _from_product(scores, made):
                 continue
-            found.allowed.append(np.isfinite(scores).reshape(-1, *scores.shape[-2:]).any(0))
+            shown = scores > scores.max(axis, keepdims=True) - HIDDEN
+            found.allowed.append(shown.reshape(-1, *scores.shape[-2:]).any(0))
             found.lines.append(_at(call))
             for before in _behind(scores, made):
                 if before.op.__name__ == "add" and any(

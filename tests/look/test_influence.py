@@ -113,6 +113,16 @@ def test_a_mistake_has_its_sentence(wrong):
     assert not any(re.search(s, text) for s in others for text in found.findings), str(found)
 
 
+@pytest.mark.parametrize("fill", [1e9, 1e4])
+@pytest.mark.parametrize("wrong", ["", "too wide", "upside down", "true and false"])
+def test_a_mask_may_fill_with_a_large_number(wrong, fill, monkeypatch):
+    monkeypatch.setitem(globals(), "INF", fill)
+    findings = influence(model(wrong), IDS, causal=True).findings
+    assert len(findings) == bool(wrong)
+    if wrong:
+        assert re.search(CAUSAL[wrong], findings[0], re.DOTALL)
+
+
 def test_what_is_right_is_silent_and_drawn():
     found = influence(model(), IDS, causal=True)
     assert not found.findings
