@@ -306,6 +306,7 @@ def _op_of(function: type[Function]) -> Callable[..., Any]:
                 own += [(made.values[i], sources[kind, i]) for kind, i in sources if kind == "output"]
                 with _in_graph([(x, source) for x, source in own if x is not None and source is not None]):
                     grads = function.backward(ctx, *made.split(dz.tensor))
+                ctx.saved_tensors = ()  # its own result among them would be a cycle of references
                 grads = grads if isinstance(grads, tuple) else (grads,)
                 return tuple(Traced(g) if isinstance(g, Tensor) else None for g in grads)
 

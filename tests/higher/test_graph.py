@@ -54,6 +54,34 @@ def test_no_cycle_of_references():
         gc.enable()
 
 
+def test_no_cycle_through_what_a_function_saved():
+    class Exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            z = x.exp()
+            ctx.save_for_backward(z)
+            ctx.x = x
+            return z
+
+        @staticmethod
+        def backward(ctx, dz):
+            (z,) = ctx.saved_tensors
+            return dz * z + 0 * ctx.x
+
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(0.5, -1.0)
+        y = Exp.apply(x)
+        (g,) = grad(y.sum(), x, create_graph=True)
+        assert mg.allclose(grad(g.sum(), x)[0], x.detach().exp())
+        end = weakref.ref(y.grad_fn)
+        del y, g
+        assert end() is None
+    finally:
+        gc.enable()
+
+
 def test_memory_stays_flat():
     x = leaf(*np.linspace(-1, 1, 20))
 
