@@ -19,6 +19,9 @@ from minigrad.learn.command import main
 from minigrad.learn.progress import Progress
 from minigrad.learn.source import chapters
 
+pytest_plugins = ["without_torch"]
+pytestmark = pytest.mark.usefixtures("without_torch")
+
 CHAPTER = next(c for c in chapters() if c.number == 5)
 SOFTMAX = """
 import numpy as np

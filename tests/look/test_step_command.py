@@ -30,6 +30,9 @@ for k in range(4):
 print("the end")
 """
 
+pytest_plugins = ["without_torch"]
+pytestmark = pytest.mark.usefixtures("without_torch")
+
 
 @pytest.fixture
 def write(tmp_path):

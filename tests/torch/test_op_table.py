@@ -14,8 +14,6 @@ import pytest
 
 import minigrad as mg
 
-torch = pytest.importorskip("torch", reason="there is no PyTorch: pip install torch")
-
 TOLERANCE = {"float16": 2e-2, "float32": 3e-5, "float64": 1e-9}
 FUNCTIONS = op_table.functions()
 REFUSED = RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, ZeroDivisionError, OverflowError
@@ -23,8 +21,8 @@ REFUSED = RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, 
 
 def tensor(library: Any, array: np.ndarray[Any, Any]) -> Any:
     """The array as a leaf, in its own layout here; PyTorch has none that runs backwards."""
-    if library is torch:
-        made = torch.from_numpy(array.copy(order="C").reshape(array.shape))
+    if library is not mg:
+        made = library.from_numpy(array.copy(order="C").reshape(array.shape))
     else:
         made = mg.from_numpy(array)
     return made.requires_grad_() if array.dtype.kind == "f" else made
@@ -62,7 +60,7 @@ def same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], tolerance: float) -> 
     return np.allclose(a, b, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
 
 
-def difference(function: op_table.Function, arrays: tuple[np.ndarray[Any, Any], ...]) -> str | None:
+def difference(torch: Any, function: op_table.Function, arrays: tuple[np.ndarray[Any, Any], ...]) -> str | None:
     """What differs between PyTorch and here, in a word; None where nothing does, or PyTorch refuses."""
     theirs = answer(torch, function, arrays)
     if theirs is None:
@@ -83,6 +81,7 @@ def difference(function: op_table.Function, arrays: tuple[np.ndarray[Any, Any], 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_as_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="there is no PyTorch: pip install torch")
     count, function = FUNCTIONS[name]
     what, why = op_table.KNOWN.get(name.split(" of ")[0], ("", ""))
     where = what.partition(" of ")[2]
@@ -91,7 +90,7 @@ def test_as_pytorch(name: str) -> None:
         for case, *arrays in op_table.inputs(dtype) if count == 1 else op_table.pairs(dtype):
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                found = difference(function, tuple(arrays))
+                found = difference(torch, function, tuple(arrays))
             if found:
                 known = found in what and (found == "refused" or not where or where in ("nothing", case))
                 differences.append((dtype, case, found, known))
