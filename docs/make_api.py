@@ -27,7 +27,7 @@ from minigrad.nn import functional, init
 from minigrad.optim import lr_scheduler
 
 FOLDER = Path(__file__).parent / "api"
-MODELS = ("attention", "parts", "gpt", "bert", "t5", "rnn_seq2seq", "mlp", "generate", "beam_search")
+MODELS = ("attention", "parts", "gpt", "bert", "llama", "t5", "rnn_seq2seq", "mlp", "generate", "beam_search")
 
 
 def public(module: ModuleType) -> dict[str, Any]:
