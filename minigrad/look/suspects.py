@@ -236,6 +236,10 @@ class Suspects:
                 f"the slope is taken at the result z, not at the input {name}: the function is applied twice",
             )
         yield from self.monomials(i, given, own)
+        for of, word in ((z, "z"), (x, name)):
+            right, used = _short(of, own), _short(of, given / dz)
+            if right is not None and used is not None:
+                yield given, f"d{name} is dz * ({_in_words(*used, word)}), not dz * ({_in_words(*right, word)})"
 
     def shaped_slope(self, i: int, at: Array) -> Array | None:
         """The slope of an elementwise function of one operand at other numbers."""
@@ -323,7 +327,15 @@ class Suspects:
     def factors(self, i: int, given: Array) -> Iterator[Suspect]:
         """A factor that is the same along an axis is missing, or there once too often."""
         right = self.gradient(i)
-        if right.ndim < 2 or not right.all():
+        if right.ndim < 2:
+            return
+        inner = list(self.traced.values.items()) if self.traced is not None else []
+        full = [(self.z, "the result z"), *((value, f"what {node.op.__name__} gave") for node, value in inner if node)]
+        for value, what in full:
+            if value.shape == right.shape and np.ptp(value) > 1e-9:
+                yield right / value, f"it is not multiplied by {what}"
+                yield right * value, f"it is multiplied by {what} once too often, or not divided by it"
+        if not right.all():
             return
         ratio = given / right
         if not ratio.all() or np.isclose(ratio, 1).any():  # right in places
@@ -332,7 +344,7 @@ class Suspects:
             level = ratio.mean(axis, keepdims=True)
             if right.shape[axis] < FEWEST or np.abs(ratio - level).max() > 1e-5 * np.abs(ratio).max():
                 continue
-            for node, value in self.traced.values.items() if self.traced is not None else ():
+            for node, value in inner:
                 if value.shape == level.shape:
                     for power, how in (
                         (1, "divided by"),
@@ -442,6 +454,10 @@ class Suspects:
         """A path that has a factor too many, or lacks one."""
         if given.size < 2 * FEWEST:
             return
+        for node, value in [*self.traced.values.items()] if self.traced is not None else []:
+            if node and value.shape == part.shape and np.ptp(value) > 1e-9:
+                for suspect, how in ((part / value, "is not multiplied by"), (part * value, "is multiplied twice by")):
+                    yield right - part + suspect, f"a path {how} what {node.op.__name__} gave: {words}"
         times = 1 + float(((given - right) * part).sum() / (part * part).sum())
         sizes = {n for x in (*self.arrays, self.dz) if isinstance(x, np.ndarray) for n in (*x.shape, x.size) if n > 1}
         how = f"{times:.4g}"
@@ -530,7 +546,16 @@ class Suspects:
         return " → ".join([self.names[i], *ops[:4], "result"])
 
     def plainest(self, i: int, given: Array) -> Iterator[Suspect]:
-        """For a forward that cannot be followed."""
+        """What is said where no path explains it, or the forward cannot be followed."""
+        off = given - self.gradient(i)
+        for axis in range(off.ndim if off.ndim > 1 else 0):
+            level = off.mean(axis, keepdims=True)
+            if (
+                off.shape[axis] >= FEWEST
+                and np.ptp(level) > 1e-6
+                and np.abs(off - level).max() < 1e-7 * (1 + np.abs(given).max())
+            ):
+                yield given, f"off by an amount that is the same along axis {axis}, as where a mean is not taken off"
         yield self.dz * self.z, "this is dz times the result: how the numbers of a row move each other is left out"
 
     # Matrix products
@@ -630,16 +655,33 @@ POWERS = (0, 1), (0, 1, 2), (0, 1, 2, 3), (0, -1), (0, -1, -2)  # of short polyn
 
 def _simple(t: Array, values: Array) -> Callable[[Array], Array] | None:
     """The short polynomial (also of 1/t) that gives the values at t; None where none does, or they are all equal."""
+    found = _short(t, values)
+    return None if found is None else partial(_polynomial, weights=found[0], powers=found[1])
+
+
+def _short(t: Array, values: Array) -> tuple[Array, Sequence[int]] | None:
+    """Its weights and powers."""
     if np.ptp(values) < 1e-9 or np.ptp(t) < 1e-9:
         return None
     for powers in POWERS:
         table = np.stack([t.ravel() ** float(p) for p in powers], 1)
-        if len(np.unique(t)) <= len(powers) + 1 or not np.isfinite(table).all():
+        if len(np.unique(t)) <= len(powers) + 1 or not np.isfinite(table).all() or not np.isfinite(values).all():
             continue
         weights, *_ = np.linalg.lstsq(table, values.ravel(), rcond=None)
         if np.abs(table @ weights - values.ravel()).max() < 1e-7 * (1 + np.abs(values).max()):
-            return partial(_polynomial, weights=weights, powers=powers)
+            return weights, powers
     return None
+
+
+def _in_words(weights: Array, powers: Sequence[int], name: str) -> str:
+    """A short polynomial: 1 - z ** 2."""
+    text = ""
+    for w, p in zip(np.round(weights, 5) + 0.0, powers, strict=True):
+        if w:
+            power = "" if p == 0 else name if p == 1 else f"1 / {name}" if p == -1 else f"{name} ** {p}"
+            size = f"{abs(w):g}" if not power else power if abs(w) == 1 else f"{abs(w):g} * {power}"
+            text += f" {'-' if w < 0 else '+'} {size}" if text else f"{'-' if w < 0 else ''}{size}"
+    return text
 
 
 def _polynomial(at: Array, *, weights: Array, powers: Sequence[int]) -> Array:
