@@ -6,8 +6,8 @@ able: test what a head is for, say what queries and keys are free to be, and rea
 
 minutes: 60
 
-next: Next is chapter 16, a real model. In the library: mg.attention(model, text) shows every head of a model as a page,
-and python -m minigrad examples attention_workbench writes one.
+next: Next is a real model: python -m minigrad fetch minilm brings one. In the library, mg.attention(model, text) shows
+every head of a model as a page, and python -m minigrad examples attention_workbench writes one.
 """
 
 # %% [markdown]
