@@ -41,7 +41,8 @@ def trainer(count=1, loss_of=None):
 
 
 IN_A_TERMINAL = """
-import fcntl, os, struct, sys, termios
+import fcntl, os, signal, struct, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
