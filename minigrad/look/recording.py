@@ -24,8 +24,8 @@ from minigrad.core.graph import Node, Step, state
 from minigrad.core.tensor import Tensor, apply
 from minigrad.core.written import saved_arrays
 from minigrad.higher import traced
+from minigrad.higher.again import nodes_behind
 from minigrad.higher.traced import Traced
-from minigrad.look.behind import nodes_behind
 from minigrad.nn import Module, Parameter
 from minigrad.ops import Array, Op
 from minigrad.tools.lines import is_users
@@ -438,7 +438,7 @@ class Recorder:
 
     def from_graph(self, root: Tensor) -> None:
         """Record a graph that was made before; source lines and the values of results are no longer known."""
-        for node in nodes_behind(root._node) if root._node is not None else ():
+        for node in nodes_behind([root._node]) if root._node is not None else ():
             given: list[dict[str, Any]] = []
             for parent in node.parents:
                 if type(parent) is Node:

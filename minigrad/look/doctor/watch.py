@@ -14,7 +14,7 @@ from minigrad.core.graph import Node, Step, backward_steps, state
 from minigrad.core.module import Module
 from minigrad.core.op import Array, facts
 from minigrad.core.tensor import Tensor
-from minigrad.look.behind import nodes_behind
+from minigrad.higher.again import nodes_behind
 from minigrad.look.doctor.places import (
     arrays_in_reach,
     assigned,
@@ -628,7 +628,7 @@ class Watch:
         for weight in self.weights.values():
             grad = weight.tensor.grad if weight.tensor.is_leaf else None
             weight.cleared = weight.cleared or grad is None or not grad.numpy().any()
-        nodes = nodes_behind(root.grad_fn) if root.grad_fn is not None else []
+        nodes = nodes_behind([root.grad_fn]) if root.grad_fn is not None else []
         old = sum(node.order <= self._latest for node in nodes)
         value = float(np.mean(root.detach().numpy()))
         frames = user_frames()

@@ -14,7 +14,7 @@ from minigrad.core.graph import Node
 from minigrad.core.op import Array
 from minigrad.core.tensor import Tensor
 from minigrad.core.written import saved_arrays
-from minigrad.look.behind import nodes_behind
+from minigrad.higher.again import nodes_behind
 from minigrad.look.pages.picture import Record
 from minigrad.look.recording import OpRecord, Summary, TensorRecord, Trace, recorded, summarize
 from minigrad.look.texts import operand_names
@@ -43,7 +43,7 @@ def record_of(root: Tensor, model: Module | None, variables: dict[str, Any]) -> 
             "run with minigrad.trace"
         )
     walk = _Walk(model, variables)
-    for made in nodes_behind(node):
+    for made in nodes_behind([node]):
         walk.op(made)
     last = walk.trace.tensors[-1]
     last.name, last.value = walk.names.get(id(root)), summarize(root.detach().numpy())
