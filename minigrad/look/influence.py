@@ -19,6 +19,7 @@ from minigrad.core.tensor import Tensor
 from minigrad.higher.again import steps_to
 from minigrad.look.blame import Kept
 from minigrad.look.gradcheck import on_copies
+from minigrad.look.pages.influence_page import save_influence_page
 from minigrad.torch.grad_mode import enable_grad
 
 MOST = 400  # outputs whose gradients are taken
@@ -37,18 +38,23 @@ class Map:
     @property
     def seen(self) -> Array:
         """Where an output depends on an input at all."""
-        return self.sizes > 1e-12 * max(float(self.sizes.max(initial=0)), 1e-300)
+        return self.sizes > 1e-12 * float(self.sizes.max(initial=0))
 
     def within(self) -> Array:
         """(T, S): the largest influence within a row of the batch."""
-        rows = range(len(self.sizes))
-        return np.asarray(np.max([self.sizes[b, :, b] for b in rows], 0))
+        return self._rows(self.sizes)
+
+    def seen_within(self) -> Array:
+        """(T, S): where an output of some row depends on a position of that row."""
+        return self._rows(self.seen)
+
+    def _rows(self, of: Array) -> Array:
+        return np.asarray(np.max([of[b, :, b] for b in range(len(of))], 0))
 
     def text(self, causal: bool) -> str:
         """The map in letters: # where it is seen, ! where it may not be, . where it is not."""
-        seen = self.within() > 1e-12 * max(float(self.sizes.max(initial=0)), 1e-300)
         lines = [f"  {self.name}: outputs downwards, inputs to the right; # seen, . not seen" + ", ! ahead" * causal]
-        for t, row in enumerate(seen):
+        for t, row in enumerate(self.seen_within()):
             lines.append(
                 "    " + " ".join("!" if s > t and causal and x else "#" if x else "." for s, x in enumerate(row))
             )
@@ -70,13 +76,11 @@ class Influence:
 
     def save(self, path: str | Path) -> None:
         """Write the maps and the findings as one self-contained HTML page."""
-        from minigrad.look.pages.influence_page import save_influence_page
-
         save_influence_page(path, self)
 
 
 def influence(
-    model: Callable[..., Any], *inputs: Any, causal: bool | None = None, padding: Any = None, seed: int = 0
+    model: Callable[..., Any], *inputs: Any, causal: bool = False, padding: Any = None, seed: int = 0
 ) -> Influence:
     """Which outputs of ``model(*inputs)`` depend on which inputs, and what is wrong with that.
 
@@ -102,8 +106,8 @@ def influence(
         if training:
             model.train()  # type: ignore[attr-defined]
     hidden = None if padding is None else np.asarray(padding._array if isinstance(padding, Tensor) else padding, bool)
-    found = Influence(maps, causal=bool(causal), notes=notes)
-    found.findings = _findings(maps, calls, bool(causal), hidden)
+    found = Influence(maps, causal=causal, notes=notes)
+    found.findings = _findings(maps, calls, causal, hidden)
     return found
 
 
@@ -350,7 +354,7 @@ def _ahead(m: Map, causes: list[str], attention: _Attention, two: bool) -> list[
     T, S = size.shape
     if T != S:
         return [f"causal: {m.name} has {S} positions, the output {T}: which of them are ahead cannot be said"]
-    seen = size > 1e-12 * max(float(size.max(initial=0)), 1e-300)
+    seen = m.seen_within()
     ahead = np.triu(seen, 1)
     if not ahead.any():
         return []
