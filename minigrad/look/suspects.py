@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import combinations, product
 from math import isclose
@@ -22,6 +22,7 @@ from minigrad.core.tensor import Tensor
 from minigrad.higher.again import nodes_behind
 from minigrad.higher.traced import Traced
 from minigrad.look.differences import step_for
+from minigrad.look.inner import Inner, in_small_steps
 from minigrad.torch.grad_mode import enable_grad
 
 MOST = 300_000  # numbers in a table of slopes; beyond, nothing is suspected
@@ -30,93 +31,6 @@ LONGEST = 60  # inner steps of a forward that is followed
 REDUCED = {"sum": "sum", "mean": "mean", "max": "maximum", "min": "minimum", "var": "variance", "std": "deviation",
            "logsumexp": "log-sum-exp", "norm": "length", "prod": "product"}  # fmt: skip
 Suspect = tuple[Array, str]  # a gradient, and the sentence of the mistake that gives it
-
-
-@dataclass
-class Inner:
-    """The inner steps of a forward, oldest first, its operands as leaves, and the values on the way."""
-
-    nodes: list[Node]
-    leaves: dict[int, Tensor]
-    values: dict[Any, Array]
-    dz: Array
-    dead: set[tuple[Node, int]] = field(default_factory=set)
-
-    def edges(self) -> Iterator[tuple[Node, int]]:
-        """Each input of each step, newest first."""
-        for node in reversed(self.nodes):
-            for k, parent in enumerate(node.parents):
-                if parent is not None and (node, k) not in self.dead:
-                    yield node, k
-
-    def walk(
-        self,
-        cut: Collection[tuple[Node, int]] = (),
-        inject: tuple[Any, Array] | None = None,
-        keep: dict[Any, Array] | None = None,
-        root: bool = True,
-    ) -> dict[int, Array]:
-        """The gradients of the operands, without what goes through the edges that are cut, with what is injected."""
-        gradients: dict[int, Array] = {id(self.nodes[-1]): self.dz.reshape(self.nodes[-1].shape)} if root else {}
-        if inject is not None:
-            gradients[id(inject[0])] = unbroadcast(inject[1], tuple(inject[0].shape))
-        for node in reversed(self.nodes):
-            if id(node) not in gradients:
-                continue
-            dz = gradients[id(node)]
-            if keep is not None:
-                keep[node] = dz
-            for k, dx in enumerate(node.backward(dz)):  # type: ignore[misc]
-                parent = node.parents[k]
-                if parent is not None and dx is not None and (node, k) not in cut and (node, k) not in self.dead:
-                    dx = unbroadcast(np.asarray(dx), tuple(parent.shape))
-                    gradients[id(parent)] = gradients[id(parent)] + dx if id(parent) in gradients else dx
-        return {i: np.asarray(gradients.get(id(x), np.zeros(x.shape))) for i, x in self.leaves.items()}
-
-    def part(self, node: Node, k: int) -> dict[int, Array] | None:
-        """What goes to the operands through an edge; None where that is nothing."""
-        right, rest = self.walk(), self.walk({(node, k)})
-        parts = {i: right[i] - rest[i] for i in right}
-        return (
-            parts
-            if any(np.abs(p).max(initial=0) > 1e-9 * (1 + np.abs(right[i]).max(initial=0)) for i, p in parts.items())
-            else None
-        )
-
-    def shared(
-        self, node: Node, k: int, cut: Collection[tuple[Node, int]] = ()
-    ) -> tuple[Array, Array, Array, Any] | None:
-        """Of an edge from what was reduced and is spread again: the gradient before it is summed back, how each number
-        that was reduced moves the reduced, the reduced itself, and where these numbers come from.
-        """
-        parent = node.parents[k]
-        kept: dict[Any, Array] = {}
-        self.walk(cut, keep=kept)
-        if type(parent) is not Node or node not in kept:
-            return None
-        spread = np.asarray(node.backward(kept[node])[k])  # type: ignore[misc]
-        if spread.shape == tuple(parent.shape):
-            return None
-        slope, at = np.ones(parent.shape), parent
-        while type(at) is Node:
-            place = next(place for place, p in enumerate(at.parents) if p is not None)
-            slope = np.asarray(at.backward(slope)[place])  # type: ignore[misc]
-            at = at.parents[place]
-            if tuple(at.shape) == spread.shape:
-                value = self.values.get(parent)
-                return None if value is None else (spread, np.broadcast_to(slope, spread.shape), value, at)
-        return None
-
-    def skipping(self) -> Iterator[tuple[Node, Node, dict[int, Array]]]:
-        """The gradients where what comes to one step is passed on to an earlier one, and what is between left out."""
-        kept: dict[Any, Array] = {}
-        right = self.walk(keep=kept)
-        for early in self.nodes[:-1]:
-            here = self.walk(inject=(early, kept[early]), root=False) if early in kept else {}
-            for late in reversed(self.nodes):
-                if here and late.order > early.order and late in kept and late.shape == early.shape:
-                    there = self.walk(inject=(early, kept[late]), root=False)
-                    yield early, late, {i: right[i] - here[i] + there[i] for i in right}
 
 
 @dataclass
@@ -282,7 +196,7 @@ class Suspects:
             yield own, "dz is forgotten: this is the slope of each result by its own number alone"
             yield (
                 (slopes @ dz.ravel()).reshape(x.shape),
-                "the table of slopes is used the wrong way round, not transposed",
+                "the Jacobian, the table of slopes, is multiplied from the wrong side: it is not transposed",
             )
         if dz.size < x.size and (spread := _spread(dz, x.shape)) is not None:
             taking = int((np.abs(slopes) > 1e-9).any(0).sum())
@@ -405,7 +319,7 @@ class Suspects:
                     z = self.forward(*[Traced(leaves[i]) if i in leaves else x for i, x in enumerate(self.arrays)])
                 else:
                     made = self.on_tensors(*[leaves.get(i, x) for i, x in enumerate(self.arrays)])
-                    z = _in_small_steps(made) if isinstance(made, Tensor) and made._node is not None else None
+                    z = in_small_steps(made) if isinstance(made, Tensor) and made._node is not None else None
         except (TypeError, ValueError, AttributeError):
             return None
         finally:
@@ -447,8 +361,9 @@ class Suspects:
             end = f"the way from there to {self.names[i]} is left out"
             yield dz, f"this is the gradient of what {node.op.__name__} gave: {end}"
         for early, late, passed in inner.skipping():
-            between = f"from what {early.op.__name__} gave to what {late.op.__name__} gave"
-            yield passed[i], f"the way back {between} is left out: the gradient is passed on as it is"
+            between = [node.op.__name__ for node in inner.nodes if early.order < node.order <= late.order]
+            names = ", ".join(dict.fromkeys(reversed(between)))
+            yield passed[i], f"the way back through {names} is left out: the gradient is passed on as it is"
 
     def counted(self, given: Array, right: Array, words: str, part: Array) -> Iterator[Suspect]:
         """A path that has a factor too many, or lacks one."""
@@ -604,19 +519,6 @@ class Suspects:
                     a, b, words = b, a, words[::-1]
                 if a.shape[-1] == b.shape[-2] and (array := _onto(_matmul(a, b), shape)) is not None:
                     yield " @ ".join(words), array
-
-
-def _in_small_steps(z: Tensor) -> Any:
-    """A tensor made again from its leaves, on traced arrays: each op as the steps of NumPy that it is written in."""
-    values: dict[Any, Any] = {}
-    for node in nodes_behind([z._node]):
-        given = node.given or {}
-        inputs = [
-            values[p] if type(p) is Node else Traced(p) if p is not None else given[k]
-            for k, p in enumerate(node.parents)
-        ]  # fmt: skip
-        values[node], _ = node.op(*inputs, **(node.constants or {}))
-    return values[z._node]
 
 
 def _matmul(a: Array, b: Array) -> Array:
