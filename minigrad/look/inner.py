@@ -1,6 +1,6 @@
 """The inner steps of an op's forward, and what goes back through each: paths can be cut, and gradients put in.
 
-The forward is NumPy code; on traced arrays it leaves a graph of its own, from which ``suspects`` builds wrong gradients.
+The forward is NumPy code; on traced arrays it leaves a graph of its own. ``suspects`` builds wrong gradients from it.
 """
 
 from __future__ import annotations
