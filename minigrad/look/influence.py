@@ -181,9 +181,8 @@ def _findings(maps: list[Map], calls: list[Kept], causal: bool, padding: Array |
     found: list[str] = []
     if not all(np.isfinite(m.sizes).all() for m in maps):
         return ["a gradient is not finite: see `with minigrad.detect_anomaly():`"]
-    T = maps[0].sizes.shape[1]
     mixed = [m for m in maps if len(m.sizes) == m.sizes.shape[2] and (m.seen & ~_own_row(m)).any()]
-    cut = _cut_apart(calls, T)
+    cut = _cut_apart(calls)
     attention = _attention(calls)
     for m in mixed[:1]:
         b, t, c, s = np.argwhere(m.seen & ~_own_row(m))[0]
@@ -221,13 +220,7 @@ def _why_mixed(m: Map, calls: list[Kept]) -> str:
         return ": batch and time are exchanged, as where a layer takes (T, B, C) and is given (B, T, C)"
     for call in calls:
         x = call.inputs[0] if call.inputs else None
-        if (
-            call.op.__name__ == "reshape"
-            and isinstance(x, np.ndarray)
-            and x.ndim >= 3
-            and len(call.shape) >= 2
-            and B != T
-        ):
+        if call.op.__name__ == "reshape" and isinstance(x, np.ndarray) and x.ndim >= 3 and B != T:
             turned = x.shape[1], x.shape[0]
             if x.shape[:2] != turned and call.shape[:2] == turned:
                 shapes = _shapes(x.shape, call.shape)
@@ -235,7 +228,7 @@ def _why_mixed(m: Map, calls: list[Kept]) -> str:
     return ": a reshape, a sum or a product goes over the batch"
 
 
-def _cut_apart(calls: list[Kept], T: int) -> list[str]:
+def _cut_apart(calls: list[Kept]) -> list[str]:
     """Heads that are split or joined without a transpose: each then has pieces of several positions."""
     found = []
     for call in calls:
