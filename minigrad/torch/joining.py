@@ -191,6 +191,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(i) for i in np.nonzero(mask))
     if mask.dtype != bool:
         raise TypeError(f"where: the condition must be bool, got {mask.dtype}: write condition != 0")
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x, y = as_tensor(x), as_tensor(y)
     return binary(ops.where, x, y, condition=mask)
 
 

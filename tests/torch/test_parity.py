@@ -342,7 +342,7 @@ PICKS = {
     "masks": lambda t, nn, F, x: (
         x[x > 0], x[t.tensor([True, False, True])], x.masked_select(x > 0.1), x.masked_fill(x > 0, 0.5),
         x.masked_fill(x > 0, float("-inf"))[x <= 0], t.where(x > 0, x, 0.0), t.where(x > 0, x, x * 2),
-        t.where(x > 0)[0],
+        t.where(x > 0)[0], t.where(x > 0, 1, 0), t.where(x > 0, 1, 0.5),
         x.where(x > 0, t.zeros_like(x)), (x > 0).nonzero(), t.nonzero(x > 0, as_tuple=True)[1],
         x.masked_fill((x > 0)[0], t.tensor(2.0)), t.argwhere(x > 0),
     ),
