@@ -73,6 +73,8 @@ def _number(text: str, kind: Callable[[str], Any], lowest: float, wanted: str) -
         value = lowest - 1
     if not lowest <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    if kind is int and value > sys.maxsize:
+        raise argparse.ArgumentTypeError(f"{text} is more than can be counted here, {sys.maxsize}")
     return value
 
 

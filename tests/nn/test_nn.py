@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
+from every_parameter import all_gradients
 
 import minigrad
 from minigrad import nn
 from minigrad.core.graph import no_grad, state
-from minigrad.core.tensor import Tensor
+from minigrad.core.tensor import Tensor, apply
 from minigrad.nn import functional as F
 from minigrad.nn import init, utils
 from minigrad.torch.creation import tensor
@@ -516,3 +517,19 @@ def test_parameters_as_a_vector():
 def test_glu_of_an_odd_size_is_an_error(shape, dim):
     with pytest.raises(ValueError, match=rf"glu halves dim {dim}, whose size must be even, but it is {shape[dim]}"):
         F.glu(minigrad.ones(shape), dim)
+
+
+def test_one_wrong_element_of_a_gradient_is_noticed():
+    def bent(x, *, wrong):
+        def backward(dz):
+            dx = 2 * x * dz
+            dx.flat[5] += wrong
+            return (dx,)
+
+        return x * x, backward
+
+    model = nn.Linear(3, 2).double()
+    x = minigrad.randn(4, 3, dtype=minigrad.float64, requires_grad=True)
+    assert all_gradients(model, lambda x: apply(bent, model(x), wrong=0.0), x)
+    with pytest.raises(AssertionError, match="tensor 0 "):
+        all_gradients(model, lambda x: apply(bent, model(x), wrong=1e-3), x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import signal
@@ -13,10 +14,12 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
+from minigrad.speed.ranks import World
+from minigrad.tools.random import default_generator
 from minigrad.train import trainer as trainer_file
 from minigrad.train.checkpoints import CheckpointError
 from minigrad.train.data import RandomBatches, eval_windows
-from minigrad.train.trainer import COLUMNS, Trainer, TrainingError, snapshots
+from minigrad.train.trainer import COLUMNS, RankError, Trainer, TrainingError, snapshots
 
 IDS = np.arange(300) * 7 % 11 % 5
 
@@ -243,7 +246,99 @@ def test_the_line_of_the_bar_has_the_smoothed_loss(monkeypatch):
 def test_a_checkpoint_of_another_run_is_refused():
     trainer = make()
     state = make().state_dict()
-    del state["batches"]
-    with pytest.raises(CheckpointError, match="does not fit this run"):
+    with pytest.raises(CheckpointError, match=r"does not fit this run: batches is not .*|.*keys it should have"):
+        trainer.load_state_dict({key: value for key, value in state.items() if key != "batches"})
+    state["flow"] = {"columns": 3}
+    with pytest.raises(CheckpointError, match="does not fit this run: "):
         trainer.load_state_dict(state)
     assert trainer.step == 0
+
+
+def test_a_schedule_goes_on_where_it_was():
+    trainer, second = make(), make()
+    trainer.fit(3, quiet=True)
+    second.load_state_dict(trainer.state_dict())
+    assert second.schedule.state_dict() == trainer.schedule.state_dict()
+    assert second.schedule.state_dict() != make().schedule.state_dict()
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, "none"), (None, None), (3, range(3))])
+def test_who_shares_a_batch(workers, cores):
+    shared = make(workers=workers).shared
+    assert (shared is None) if cores == "none" else (shared.device_ids == cores)
+
+
+class Second(World):
+    """Rank 1 of 2; what the other says is given."""
+
+    def __init__(self, failed: bool = False, other: object = None) -> None:
+        super().__init__()
+        self.rank, self.size, self.main = 1, 2, False
+        self.failed, self.other, self.asked = failed, other, []
+
+    def broadcast(self, model):
+        self.asked.append(("weights of", model))
+
+    def own_randomness(self, step):
+        self.asked.append(("randomness of", step))
+
+    def gather(self, value):
+        return [self.other, value]
+
+    def average_gradients(self, parameters, rows=1, notes=()):
+        self.asked.append((parameters, rows))
+        loss, failed, stop = notes
+        return [loss, failed or self.failed, stop]
+
+
+def test_what_a_rank_asks_of_the_others():
+    world = Second()
+    trainer = make(world=world)
+    trainer.train_step()
+    assert trainer.train_step()[2] == 12, "tokens of the whole batch"
+    parameters = list(trainer.model.parameters())
+    averaged = (parameters, 6)  # the targets of its own half
+    wanted = [("weights of", trainer.model), ("randomness of", 0), averaged, ("randomness of", 1), averaged]
+    assert [(a, b) if isinstance(a, str) else ([id(p) for p in a], b) for a, b in world.asked] == [
+        (a, b) if isinstance(a, str) else ([id(p) for p in a], b) for a, b in wanted
+    ]
+    state = trainer.state_dict()
+    world.other = 7
+    with pytest.raises(TrainingError, match=r"checkpoints of different steps, \[7, 2\]: give all the same file"):
+        trainer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_rank_that_fails_is_named_and_its_batch_is_taken_back(own):
+    world = Second(failed=not own, other=None if own else "OSError: gone")
+    trainer = make(world=world)
+    before = str(trainer.batches.state_dict()), str(default_generator.get_state())
+
+    def fails(model, x, y):
+        mg.rand(2)
+        if own:
+            raise KeyError("odd")
+        return loss_of(model, x, y)
+
+    trainer.loss_of = fails
+    text = "rank 1 of 2 failed in step 1: KeyError: 'odd'" if own else "rank 0 of 2 failed in step 1: OSError: gone"
+    with pytest.raises(RankError, match=text) as found:
+        trainer.train_step()
+    assert isinstance(found.value.__cause__, KeyError) == own
+    after = str(trainer.batches.state_dict()), str(default_generator.get_state())
+    assert trainer.step == 0 and before == after
+
+
+def test_a_terminal_that_is_gone_ends_no_run(monkeypatch):
+    trainer, bars = make(), []
+
+    class Gone(trainer_file.tqdm):
+        def __init__(self, **settings):
+            bars.append(self)
+            super().__init__(**{**settings, "file": io.StringIO()})
+
+        def update(self, n=1):
+            raise OSError("gone")
+
+    monkeypatch.setattr(trainer_file, "tqdm", Gone)
+    assert trainer.fit(3) and trainer.step == 3 and bars[0].disable is True
