@@ -43,7 +43,9 @@ TESTS = {  # the quick ones that ought to notice
     "tests/speed/test_data_parallel.py::test_a_trainer_weighs_shares_by_their_targets",
 }
 
-SLOW = "browser or bars_the_way or dashed or 100_000 or memory_is_flat or hash_seed or import_needs"  # and processes that no mutant is in
+SLOW = (  # and processes that no mutant is in
+    "browser or bars_the_way or dashed or 100_000 or memory_is_flat or hash_seed or import_needs"
+)
 
 TURNED: dict[type, type] = {
     ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
