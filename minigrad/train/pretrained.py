@@ -1,7 +1,7 @@
 """Weights that others trained, read into the models here: BERT, GPT-2 and Llama from .safetensors, Llama from GGUF.
 
 A table per kind of file says which of its names is which of ours; what is missing or unexpected is listed. The packages
-``safetensors``, ``gguf`` and ``tokenizers`` read the files. Nothing is unpickled.
+``safetensors`` and ``tokenizers`` read the files, and ``gguf.py`` here. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.llama import Llama, LlamaConfig
 from minigrad.tools.extras import need
 from minigrad.tools.random import default_generator
+from minigrad.train.gguf import read_gguf
 
 Read = Callable[[], Array]
 EXTRA = "'minigrad-numpy[real]'"
@@ -113,7 +114,10 @@ def load_pretrained(path: str | Path) -> Pretrained:
         raise FileNotFoundError(f"{path} is not there: a .safetensors or .gguf file, or a folder with one, is wanted")
     if path.suffix not in (".safetensors", ".gguf"):
         raise ValueError(f"{path} is neither a .safetensors nor a .gguf file")
-    model, tokenizer, template = (_from_gguf if path.suffix == ".gguf" else _from_hub)(path)
+    try:
+        model, tokenizer, template = (_from_gguf if path.suffix == ".gguf" else _from_hub)(path)
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"{path}: what it says of its model makes no sense ({error})") from error
     beside = path.parent / "tokenizer.json"
     if tokenizer is None and beside.is_file():
         tokenizer = _tokenizer(beside)
@@ -140,8 +144,8 @@ def _tokenizer(path: Path) -> Any:
 class _Facts:
     """What a file says of its model; a fact that is missing, or that these models cannot follow, is named."""
 
-    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
-        self.path, self.facts = path, facts
+    def __init__(self, path: Path, facts: Mapping[str, Any], room: int) -> None:
+        self.path, self.facts, self.room = path, facts, room  # so many bytes of weights there are at most
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.facts:
@@ -151,6 +155,22 @@ class _Facts:
     def get(self, name: str, default: Any) -> Any:
         value = self.facts.get(name)
         return default if value is None else value
+
+    def size(self, name: str, default: int | None = None) -> int:
+        """A fact that counts something."""
+        value = self[name] if default is None else self.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{self.path}: {name} is {value!r}, and a whole number of at least 1 is wanted")
+        return value
+
+    def fits(self, weights: Mapping[str, Any], layers: int, *matrices: tuple[int, int]) -> None:
+        """Raise ValueError where the file cannot hold what it tells of: before memory for it is taken."""
+        found = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+        if layers != found:
+            raise ValueError(f"{self.path} tells of {layers} layers, and there are weights of {found}")
+        for rows, columns in matrices:
+            if rows * columns > 2 * self.room:
+                raise ValueError(f"{self.path} tells of {rows} x {columns} weights, more than its file can hold")
 
     def check(self, **wanted: Any) -> None:
         """Raise ValueError for a fact that is there and none of these values."""
@@ -165,8 +185,8 @@ def _from_hub(path: Path) -> tuple[Module, None, str | None]:
     if not config.is_file():
         raise FileNotFoundError(f"{config} is not there: it says what model {path.name} holds")
     try:
-        facts = _Facts(config, dict(json.loads(config.read_text(encoding="utf-8"))))
-    except ValueError as error:
+        facts = _Facts(config, dict(json.loads(config.read_text(encoding="utf-8"))), path.stat().st_size)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{config} is no JSON object ({error})") from error
     kind = facts["model_type"]
     if kind not in HUB:
@@ -184,14 +204,16 @@ def _from_hub(path: Path) -> tuple[Module, None, str | None]:
 
 
 def _bert(facts: _Facts, weights: Mapping[str, Any]) -> BERT:
-    width = facts["hidden_size"]
+    width, layers, words = (facts.size(name) for name in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    block = facts.size("max_position_embeddings")
     facts.check(hidden_act="gelu", position_embedding_type="absolute", intermediate_size=4 * width, is_decoder=False)
+    facts.fits(weights, layers, (words, width), (block, width), (width, 4 * width))
     return BERT(
         BERTConfig(
-            facts["vocab_size"],
-            facts["max_position_embeddings"],
-            facts["num_hidden_layers"],
-            facts["num_attention_heads"],
+            words,
+            block,
+            layers,
+            facts.size("num_attention_heads"),
             width,
             pad=facts.get("pad_token_id", None),
             segments=facts.get("type_vocab_size", 0),
@@ -202,18 +224,23 @@ def _bert(facts: _Facts, weights: Mapping[str, Any]) -> BERT:
 
 
 def _gpt2(facts: _Facts, weights: Mapping[str, Any]) -> GPT:
-    width = facts["n_embd"]
+    width, layers, words = (facts.size(name) for name in ("n_embd", "n_layer", "vocab_size"))
     facts.check(
         activation_function=("gelu_new", "gelu_pytorch_tanh"), n_inner=(None, 4 * width), layer_norm_epsilon=1e-5,
         scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False,
         tie_word_embeddings=True,
     )  # fmt: skip
-    block = facts.get("n_positions", None) or facts["n_ctx"]
-    return GPT(GPTConfig(facts["vocab_size"], block, facts["n_layer"], facts["n_head"], width))
+    block = facts.size("n_positions" if facts.get("n_positions", None) else "n_ctx")
+    facts.fits(weights, layers, (words, width), (block, width), (width, 4 * width))
+    return GPT(GPTConfig(words, block, layers, facts.size("n_head"), width))
 
 
 def _llama(facts: _Facts, weights: Mapping[str, Any]) -> Llama:
-    width, heads = facts["hidden_size"], facts["num_attention_heads"]
+    width, heads, layers, words, hidden = (
+        facts.size(name)
+        for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "intermediate_size")
+    )
+    facts.fits(weights, layers, (words, width), (width, width), (width, hidden))
     facts.check(hidden_act="silu", rope_scaling=None, attention_bias=False, mlp_bias=False)
     facts.check(head_dim=(width // heads, None))
     rotary = facts.get("rope_parameters", {})  # newer files have its facts in one place
@@ -221,14 +248,14 @@ def _llama(facts: _Facts, weights: Mapping[str, Any]) -> Llama:
         raise ValueError(f"{facts.path}: rope_parameters {rotary} stretch the positions, which is not read here")
     return Llama(
         LlamaConfig(
-            facts["vocab_size"],
-            facts["max_position_embeddings"],
-            facts["num_hidden_layers"],
+            words,
+            facts.size("max_position_embeddings"),
+            layers,
             heads,
             width,
-            n_kv_head=facts.get("num_key_value_heads", heads),
-            n_hidden=facts["intermediate_size"],
-            rotary_base=facts.get("rope_theta", rotary.get("rope_theta", 10000.0)),
+            n_kv_head=facts.size("num_key_value_heads", heads),
+            n_hidden=hidden,
+            rotary_base=float(facts.get("rope_theta", rotary.get("rope_theta", 10000.0))),
             interleaved=False,
             norm_eps=facts.get("rms_norm_eps", 1e-6),
             tied=facts.get("tie_word_embeddings", False),
@@ -349,63 +376,57 @@ def _undrawn() -> Iterator[None]:
 
 
 def _from_gguf(path: Path) -> tuple[Module, Any, str | None]:
-    gguf = need("gguf", EXTRA)
-    try:
-        reader = gguf.GGUFReader(str(path))
-        facts = _Facts(path, {k: field.contents() for k, field in reader.fields.items() if k[:10] != "tokenizer."})
-    except Exception as error:  # the package raises what NumPy and struct do
-        raise ValueError(f"{path} is damaged or no GGUF file ({error})") from error
+    known, tensors = read_gguf(path)
+    facts = _Facts(path, known, path.stat().st_size)
     kind = facts["general.architecture"]
     if kind != "llama":
         raise ValueError(f"{path}: the architecture {kind!r} is not here; of GGUF files there is llama")
-    theirs: dict[str, Read] = {}
-    for tensor in reader.tensors:
-        if tensor.tensor_type.name not in GGUF_TYPES:
-            raise ValueError(
-                f"{path}: {tensor.name} is of {tensor.tensor_type.name}; what is read is {', '.join(GGUF_TYPES)}"
-            )
-        theirs[tensor.name] = partial(gguf.quants.dequantize, tensor.data, tensor.tensor_type)
-    weights = _ours(theirs, GGUF_LLAMA_NAMES, path)
-    width, heads = facts["llama.embedding_length"], facts["llama.attention.head_count"]
+    for name, tensor in tensors.items():
+        if tensor.kind not in GGUF_TYPES:
+            raise ValueError(f"{path}: {name} is of {tensor.kind}; what is read is {', '.join(GGUF_TYPES)}")
+    weights = _ours({name: tensor.numbers for name, tensor in tensors.items()}, GGUF_LLAMA_NAMES, path)
+    width, heads, layers, hidden = (
+        facts.size(f"llama.{name}")
+        for name in ("embedding_length", "attention.head_count", "block_count", "feed_forward_length")
+    )
     facts.check(**{"llama.rope.dimension_count": width // heads, "llama.rope.scaling.type": ("none", None)})
     if "token_embedding.weight" not in weights:
         raise ValueError(f"{path} lacks weights that this model has: token_embd.weight")
-    vocabulary = next(tensor for tensor in reader.tensors if tensor.name == "token_embd.weight").shape[1]
+    words = tensors["token_embd.weight"].shape[0]
+    facts.fits(weights, layers, (words, width), (width, width), (width, hidden))
     with _undrawn():
         model = Llama(
             LlamaConfig(
-                int(vocabulary),
-                facts["llama.context_length"],
-                facts["llama.block_count"],
+                words,
+                facts.size("llama.context_length"),
+                layers,
                 heads,
                 width,
-                n_kv_head=facts.get("llama.attention.head_count_kv", heads),
-                n_hidden=facts["llama.feed_forward_length"],
+                n_kv_head=facts.size("llama.attention.head_count_kv", heads),
+                n_hidden=hidden,
                 rotary_base=float(facts.get("llama.rope.freq_base", 10000.0)),
                 norm_eps=float(facts["llama.attention.layer_norm_rms_epsilon"]),
                 tied="head.weight" not in weights,
             )
         )
     _fill(model, weights, path)
-    return model, *_gguf_tokenizer(path, reader)
+    return model, *_gguf_tokenizer(path, known)
 
 
-def _gguf_tokenizer(path: Path, reader: Any) -> tuple[Any, str | None]:
+def _gguf_tokenizer(path: Path, known: Mapping[str, Any]) -> tuple[Any, str | None]:
     """The byte-pair encoding that a GGUF file carries (Sennrich et al. 2016), and its chat template."""
-    told = _Facts(path, {k[10:]: f for k, f in reader.fields.items() if k[:10] == "tokenizer."})
+    told = _Facts(path, {name[10:]: fact for name, fact in known.items() if name[:10] == "tokenizer."}, 0)
     template = told.get("chat_template", None)
-    template = None if template is None else template.contents()
     if (path.parent / "tokenizer.json").is_file() or "ggml.model" not in told.facts:
         return None, template
-    kind = told["ggml.model"].contents()
-    cut = told["ggml.pre"].contents() if "ggml.pre" in told.facts else "gpt-2"
+    kind, cut = told["ggml.model"], told.get("ggml.pre", "gpt-2")
     if kind != "gpt2" or cut not in ("gpt-2", "smollm"):
         raise ValueError(
             f"{path}: its tokenizer ({kind}, {cut}) is not read here; put the model's tokenizer.json beside the file"
         )
     tokenizers = need("tokenizers", EXTRA)
-    words, types = told["ggml.tokens"].contents(), told["ggml.token_type"].contents()
-    merges = [tuple(merge.split(" ")) for merge in told["ggml.merges"].contents()]
+    words, types = told["ggml.tokens"], told["ggml.token_type"]
+    merges = [tuple(merge.split(" ")) for merge in told["ggml.merges"]]
     bpe = tokenizers.models.BPE({word: i for i, word in enumerate(words)}, merges)
     tokenizer = tokenizers.Tokenizer(bpe)
     bytes_of = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -11,6 +11,7 @@ import minigrad as mg
 from minigrad.look.commands import fetch
 from minigrad.models.bert import BERT, BERTConfig
 from minigrad.models.llama import Llama, LlamaConfig
+from minigrad.train.gguf import dequantize
 from minigrad.train.pretrained import load_pretrained
 
 VOCABULARY, BLOCK, C, HEADS, LAYERS = 40, 24, 16, 4, 2
@@ -130,6 +131,33 @@ def test_gguf_and_safetensors_of_the_same_weights_agree(tmp_path, kind, atol):
     np.testing.assert_allclose(got.detach().numpy(), want, atol=atol * np.abs(want).max())
 
 
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q4_1"])
+def test_blocks_are_read_as_the_format_says(kind):
+    gguf = pytest.importorskip("gguf")
+    number = gguf.GGMLQuantizationType[kind]
+    weights = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
+    data = gguf.quants.quantize(weights, number)
+    np.testing.assert_array_equal(
+        dequantize(data.view(np.uint8).reshape(-1), kind).reshape(6, 64), gguf.quants.dequantize(data, number)
+    )
+
+
+def test_a_file_with_flipped_bits_is_read_or_refused(tmp_path):
+    path, random = write_gguf(tmp_path / "model.gguf"), np.random.default_rng(0)
+    whole, ends = path.read_bytes(), set()
+    for _ in range(60):
+        broken = bytearray(whole)
+        broken[random.integers(0, 3000)] ^= 1 << int(random.integers(0, 8))
+        path.write_bytes(broken)
+        try:
+            load_pretrained(path)
+            ends.add("read")
+        except ValueError as error:
+            assert str(path) in str(error)
+            ends.add("refused")
+    assert ends == {"read", "refused"}
+
+
 def test_bfloat16_is_the_upper_half_of_a_float(tmp_path):
     weights = {name: array.view(np.uint32) & 0xFFFF0000 for name, array in llama_weights().items()}
     want = load_pretrained(write(tmp_path, LLAMA, {k: v.view(np.float32) for k, v in weights.items()})).model
@@ -150,11 +178,15 @@ def test_bfloat16_is_the_upper_half_of_a_float(tmp_path):
         ({**LLAMA, "model_type": "mamba"}, {}, "architecture 'mamba' is not here; there are bert, gpt2, llama"),
         ({**LLAMA, "hidden_act": "relu"}, {}, "hidden_act is 'relu', and only 'silu'"),
         ({**LLAMA, "rope_scaling": {"factor": 2}}, {}, "rope_scaling"),
-        ({**LLAMA, "num_hidden_layers": 3}, {}, "lacks weights that this model has: blocks.2.attention_norm.weight"),
+        ({**LLAMA, "num_hidden_layers": 3}, {}, "tells of 3 layers, and there are weights of 2"),
         (LLAMA, {"model.layers.0.extra.weight": np.ones(2, np.float32)}, "does not: model.layers.0.extra.weight"),
         (LLAMA, {"model.norm.weight": np.ones(3, np.float32)}, r"norm.weight has shape \(3,\), and \(16,\) is wanted"),
         ({k: v for k, v in LLAMA.items() if k != "hidden_size"}, {}, "does not say its hidden_size"),
         ({**LLAMA, "tie_word_embeddings": True}, {}, "has a head of its own"),
+        ({**LLAMA, "num_hidden_layers": 10**9}, {}, "tells of 1000000000 layers"),
+        ({**LLAMA, "vocab_size": 10**12}, {}, "tells of 1000000000000 x 16 weights, more than its file can hold"),
+        ({**LLAMA, "hidden_size": "16"}, {}, "hidden_size is '16', and a whole number of at least 1 is wanted"),
+        ({**LLAMA, "rope_theta": [1]}, {}, "what it says of its model makes no sense"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, facts, weights, message):
