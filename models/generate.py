@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import minigrad as mg
 from minigrad.models.inference import Page, covers
+from minigrad.models.llama_inference import LlamaPage
 from minigrad.models.parts import Cache
 from minigrad.nn import functional as F
+
+PAGES: list[Any] = [Page, LlamaPage]  # what does the same without the engine
 
 
 def choose(
@@ -52,6 +58,13 @@ def check(temperature: float, top_k: int | None, top_p: float | None) -> None:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
 
 
+def check_start(ids: mg.Tensor, *settings: Any) -> None:
+    """Raise ValueError where there is nothing to continue, or for the settings that ``check`` refuses."""
+    check(*settings)
+    if ids.shape[1] == 0:
+        raise ValueError("generate needs at least one token to start from")
+
+
 class Generates:
     """Writing with a model that gives logits for the next token: ``logits, loss = model(ids, caches=...)``."""
 
@@ -59,7 +72,43 @@ class Generates:
         """A cache per layer, with room for as many tokens as the context has."""
         return [Cache(self.config.block_size) for _ in self.blocks]
 
-    @mg.no_grad()
+    def stream(
+        self: Any,
+        ids: mg.Tensor,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: mg.Generator | None = None,
+        use_cache: bool = True,
+    ) -> Iterator[mg.Tensor]:
+        """The tokens that follow ids (B, T), one after another, (B, 1) each, without an end.
+
+        ``choose`` explains the settings. Past the context length only the last ``block_size`` tokens
+        are seen; their positions move with each step, so from there on the cache is of no use. Nor is there one for
+        efficient attention.
+        """
+        check_start(ids, temperature, top_k, top_p)
+        was_training = self.training
+        self.eval()
+        pages = [page for page in PAGES if use_cache and covers(self, ids, page)]
+        page = pages[0](self, len(ids)) if pages else None
+        caches = self.new_caches() if use_cache and self.config.attention == "full" else None
+        try:
+            while True:
+                with mg.no_grad():
+                    if ids.shape[1] > self.config.block_size:
+                        caches = None
+                    if page is None:
+                        start = caches[0].length if caches else -self.config.block_size
+                        logits = self(ids[:, start:], caches=caches)[0][:, -1]
+                    else:
+                        logits = mg.Tensor(page.logits(ids.numpy()))
+                    chosen = choose(logits, temperature, top_k, top_p, generator)  # (B, 1)
+                    ids = mg.cat([ids, chosen], dim=1)
+                yield chosen
+        finally:
+            self.train(was_training)
+
     def generate(
         self: Any,
         ids: mg.Tensor,
@@ -70,27 +119,7 @@ class Generates:
         generator: mg.Generator | None = None,
         use_cache: bool = True,
     ) -> mg.Tensor:
-        """Continue ids (B, T) by drawing one token after another: (B, T + max_new_tokens).
-
-        ``choose`` explains the settings. Past the context length only the last ``block_size`` tokens
-        are seen; their positions move with each step, so from there on the cache is of no use. Nor is there one for
-        efficient attention.
-        """
-        check(temperature, top_k, top_p)
-        if ids.shape[1] == 0:
-            raise ValueError("generate needs at least one token to start from")
-        was_training = self.training
-        self.eval()
-        page = Page(self, len(ids)) if use_cache and covers(self, ids) else None  # the same, without the engine
-        caches = self.new_caches() if use_cache and self.config.attention == "full" else None
-        for _ in range(max_new_tokens):
-            if ids.shape[1] > self.config.block_size:
-                caches = None
-            start = caches[0].length if caches else -self.config.block_size
-            logits = (
-                self(ids[:, start:], caches=caches)[0][:, -1] if page is None else mg.Tensor(page.logits(ids.numpy()))
-            )
-            chosen = choose(logits, temperature, top_k, top_p, generator)  # (B, 1)
-            ids = mg.cat([ids, chosen], dim=1)
-        self.train(was_training)
-        return ids
+        """Continue ids (B, T) by so many tokens of ``stream``: (B, T + max_new_tokens)."""
+        check_start(ids, temperature, top_k, top_p)
+        with contextlib.closing(self.stream(ids, temperature, top_k, top_p, generator, use_cache)) as stream:
+            return mg.cat([ids, *itertools.islice(stream, max_new_tokens)], dim=1)

@@ -22,15 +22,16 @@ COVERED = {  # what a model may be made of
 }
 
 
-def covers(model: Any, ids: mg.Tensor) -> bool:
-    """Whether ``Page`` says what the model says: a GPT as it is written, in whose insides nobody has a hand."""
-    if model.config.positions != "learned" or model.config.attention != "full" or not model._is_unwatched():
+def covers(model: Any, ids: mg.Tensor, page: Any = None) -> bool:
+    """Whether a page (GPT's) says what the model says: a model as it is written, in whose insides nobody has a hand."""
+    page, config = page or Page, model.config
+    if config.positions != page.positions_kind or config.attention != "full" or not model._is_unwatched():
         return False
     for part in model.modules():
         own = type(part)
         methods = [getattr(value, "__module__", own.__module__) for value in vars(own).values()]
         given = any(callable(value) and not isinstance(value, nn.Module) for value in vars(part).values())
-        if f"{own.__module__}.{own.__qualname__}" not in COVERED or {*methods} != {own.__module__} or given:
+        if f"{own.__module__}.{own.__qualname__}" not in page.covered or {*methods} != {own.__module__} or given:
             return False
         if getattr(part, "approximate", "tanh") != "tanh" or not getattr(part, "elementwise_affine", True):
             return False
@@ -41,6 +42,8 @@ def covers(model: Any, ids: mg.Tensor) -> bool:
 
 class Page:
     """The weights of a GPT, and the keys and values of the tokens it has read."""
+
+    covered, positions_kind = COVERED, "learned"
 
     def __init__(self, model: Any, batch: int) -> None:
         H, C, size = model.config.n_head, model.config.n_embd, model.config.block_size

@@ -11,6 +11,8 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.inference import Page, covers
+from minigrad.models.llama import Llama, LlamaConfig
+from minigrad.models.llama_inference import LlamaPage
 
 generate = importlib.import_module("minigrad.models.generate")
 attention = importlib.import_module("minigrad.models.attention")
@@ -43,7 +45,13 @@ def test_the_logits_are_the_models(lengths, dtype, atol, bias):
 
 def test_generate_writes_with_it(monkeypatch):
     used = []
-    monkeypatch.setattr(generate, "Page", lambda *args: used.append(args) or Page(*args))
+
+    class Used(Page):
+        def __init__(self, *args):
+            used.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(generate, "PAGES", [Used])
     model = make(mg.float64)
     with_page = model.generate(IDS, 12, 1.0, generator=mg.Generator().manual_seed(3))
     assert len(used) == 1
@@ -52,6 +60,39 @@ def test_generate_writes_with_it(monkeypatch):
     with mg.no_grad():
         model.head.weight.mul_(-1)
     assert (model.generate(IDS, 1, 0) != with_page[:, :4]).any()  # the weights are those of now
+
+
+def make_llama(dtype=mg.float32, **settings):
+    mg.manual_seed(1)
+    model = Llama(LlamaConfig(11, 8, 2, 4, 16, **{"n_kv_head": 2, "n_hidden": 20, **settings}))
+    with mg.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * mg.randn(*p.shape))
+    return model.to(dtype).eval()
+
+
+@pytest.mark.parametrize("settings", [{}, {"n_kv_head": 4, "interleaved": False}, {"n_kv_head": 1, "tied": False}])
+@pytest.mark.parametrize("lengths", [(1, 2, 3, 8), (5, 6, 8, 9, 10), (3, 3 + 4, 8)])
+def test_the_logits_are_those_of_a_llama(lengths, settings):
+    model, ids = make_llama(mg.float64, **settings), mg.randint(0, 11, (3, 10))
+    assert covers(model, IDS, LlamaPage) and not covers(model, IDS)
+    page = LlamaPage(model, 3)
+    for length in lengths:
+        with mg.no_grad():
+            wanted = model(ids[:, :length][:, -8:])[0][:, -1].numpy()
+        np.testing.assert_allclose(page.logits(ids[:, :length].numpy()), wanted, rtol=0, atol=1e-12)
+    assert make_llama().generate(IDS, 6, 0).tolist() == make_llama().generate(IDS, 6, 0, use_cache=False).tolist()
+    model.blocks[1].mlp.gate = Shifted(16, 20, bias=False).double()
+    assert not covers(model, IDS, LlamaPage)
+
+
+def test_a_stream_may_be_left_at_any_time():
+    model = make().train()
+    stream = model.stream(IDS, 0)
+    first = [next(stream), next(stream)]
+    assert mg.is_grad_enabled(), "what runs between two tokens is in no mode of the stream's"
+    stream.close()
+    assert model.training and (mg.cat([IDS, *first], dim=1) == model.generate(IDS, 2, 0)).all()
 
 
 class Shifted(nn.Linear):
