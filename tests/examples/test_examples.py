@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from paths import ROOT
 
+from minigrad.look.commands.fetch import cached
+
 NUMBERED = sorted((ROOT / "examples").glob("[0-9]*.py"))
 SHORTER = {  # arguments with which an example that trains longer still holds what it claims
     "gradient_penalty": ["--steps", "200", "--batch", "64"],
@@ -19,7 +21,11 @@ SHORTER = {  # arguments with which an example that trains longer still holds wh
     "newton": [],
     "pinn": ["--steps", "6"],
 }
-EXAMPLES = [*NUMBERED, *(ROOT / "examples" / f"{name}.py" for name in ("two_moons", *SHORTER))]
+REAL = [path for path in NUMBERED if "_real_" in path.name]  # these want a fetched model
+EXAMPLES = [
+    *(path for path in NUMBERED if path not in REAL),
+    *(ROOT / "examples" / f"{name}.py" for name in ("two_moons", *SHORTER)),
+]
 
 
 def start(example: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -48,7 +54,26 @@ def test_example_holds_what_it_claims(example, tmp_path):
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.real
+@pytest.mark.parametrize("example", REAL, ids=lambda path: path.stem)
+def test_what_is_claimed_of_a_real_model(example, tmp_path):
+    try:
+        cached("minilm" if "bert" in example.stem else "smollm2")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    done = start(example, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("example", REAL, ids=lambda path: path.stem)
+def test_without_the_model_one_line_says_how_to_get_it(example, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path / "none"))
+    done = start(example, cwd=tmp_path)
+    assert done.returncode == 2 and "python -m minigrad fetch" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("example", [*EXAMPLES, *REAL], ids=lambda path: path.stem)
 def test_help_tells_the_idea(example, tmp_path):
     done = start(example, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,8 @@ from paths import ROOT
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.look.pages.attention_page import Tokens, attention
+from minigrad.look.pages.attention_page import attention
+from minigrad.look.pages.tokens import Tokens
 from minigrad.models.bert import BERT, BERTConfig
 from minigrad.models.gpt import GPT, GPTConfig
 from minigrad.models.t5 import T5, T5Config
@@ -380,3 +381,17 @@ def test_the_script(tmp_path):
     assert "  head 1  t@6 -> " in done.stdout and "softmax" in done.stdout, done.stderr
     done = start("--text", "dog")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "'d' at 0" in done.stderr
+
+
+def test_pieces_of_words_are_joined():
+    package = pytest.importorskip("tokenizers")
+    vocabulary = {word: i for i, word in enumerate(["[UNK]", "[CLS]", "[SEP]", "the", "cat", "un", "##be", "##liev"])}
+    tokenizer = package.Tokenizer(package.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = package.pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["[CLS]", "[SEP]"])
+    tokenizer.post_processor = package.processors.TemplateProcessing(
+        "[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)]
+    )
+    bench = attention(BERT(BERTConfig(8, 12, 1, 2, 8)), "the unbeliev cat", tokenizer=tokenizer)
+    assert bench.rows[0].labels == ["[CLS]", "the", "un", "be", "liev", "cat", "[SEP]"]
+    assert bench.rows[0].words == [0, 1, 2, 2, 2, 3, 4] and bench.rows[0].find("unbeliev") == range(2, 5)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from minigrad.core.tensor import Tensor
 from minigrad.look.pages.heads import AttentionLayer, attention_layers
 from minigrad.look.pages.html import page
+from minigrad.look.pages.tokens import END, Tokens, WordPieces, visible, words_of
 from minigrad.look.pages.what_if import Answers, ask, probabilities
 from minigrad.nn import Module
 from minigrad.ops import Array
@@ -23,66 +23,7 @@ from minigrad.train.files import atomic_write, page_mark
 
 MARK = page_mark("attention")
 LIMIT = 64  # tokens of a sequence that the page shows
-END = "\1"  # ends a text of a pair, in the vocabularies that have it: see minigrad.train.data.pairs
-NAMES = {" ": "␣", "\n": "⏎", "\t": "⇥", "\0": "⟨pad⟩", END: "⟨end⟩", "": "⟨nothing⟩"}
 POSITIVE, NEGATIVE, NOT_ALLOWED = (200, 70, 40), (30, 90, 200), "#ececec"  # colours of a figure on white paper
-
-
-class Tokens:
-    """The tokens of a sequence: as labels, none of them invisible, and the number of the word that each is part of."""
-
-    def __init__(self, tokens: Iterable[str], name: str = "", words: Iterable[int] = ()) -> None:
-        self.tokens = list(tokens)
-        self.name = name  # where there are several sequences
-        self.dropped = 0  # tokens that stood before these, and did not fit into the model's context
-        self.labels = [visible(t) for t in self.tokens]
-        self.words = list(words)
-        if self.words:
-            return
-        letters = [len(t) == 1 and (t.isalnum() or t == "_") for t in self.tokens]
-        for i, letter in enumerate(letters):
-            joined = i > 0 and letter and letters[i - 1]
-            self.words.append(self.words[-1] + (not joined) if i else 0)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def drop(self, count: int) -> None:
-        """Leave out so many of the first tokens, if any."""
-        self.dropped = max(0, count)
-        self.tokens, self.labels = self.tokens[self.dropped :], self.labels[self.dropped :]
-        words = self.words[self.dropped :]
-        self.words = [word - words[0] for word in words]
-
-    def find(self, text: str) -> range:
-        """The tokens that make up the first occurrence of a text, a whole word if there is one; ValueError if none."""
-        matches = []
-        for start in range(len(self)):
-            for end in range(start + 1, len(self) + 1):
-                spelt = "".join(self.tokens[start:end])
-                if spelt == text or (end == start + 1 and self.labels[start] == text):
-                    matches.append(range(start, end))
-                if len(spelt) >= len(text):
-                    break
-        if not matches:
-            raise ValueError(f"the token {text!r} is not in the text: {''.join(self.labels)!r}")
-        count = max(self.words) + 1
-        padded = [-1, *self.words, count]
-        whole = [m for m in matches if padded[m.start] < padded[m.start + 1] and padded[m.stop] < padded[m.stop + 1]]
-        return min(whole or matches, key=len)  # one token rather than several
-
-
-def visible(token: str) -> str:
-    """A token as a label: spaces, line breaks and other characters without a shape get a name."""
-    if token in NAMES:
-        return NAMES[token]
-    return "".join(NAMES.get(c, f"⟨{_code(c)}⟩") if unicodedata.category(c)[0] in "CZ" else c for c in token)
-
-
-def _code(character: str) -> str:
-    """The number of a sentinel, a character for private use that stands for a hole in a text; else its code point."""
-    hole = ord(character) - 0xE000
-    return str(hole) if 0 <= hole < 100 else f"{ord(character):x}"
 
 
 @dataclass
@@ -253,16 +194,18 @@ def attention(
     """Run a model on a text and look into its attention; with a path, also write the page there.
 
     ``text`` is a string, or a pair of them, to read and to write: then ``tokenizer`` has ``encode(text)`` and
-    ``decode(ids)``, and its [CLS] comes first, its END last, where it has them. Or ``text`` is a tensor, or a tuple of
-    what the model is called with: then ``tokens`` are the labels of the first sequence in the batch, a list or, for
-    source and target, a pair of lists; without them, ids as the tokenizer spells them, or numbers. ``loss(output)`` is
-    what dL/dA is taken of, see ``attention_layers``. The page shows the first ``limit`` tokens of a sequence; of what
-    is longer than the model's ``config.block_size`` the model reads the last tokens. The model runs again without each
-    of its heads, and as if it ended after each block. Raises ValueError for a model that has no attention, and for
-    labels that fit none of it.
+    ``decode(ids)``, or is one of the package tokenizers; its [CLS] comes first, its END last, where it has them. Or
+    ``text`` is a tensor, or a tuple of what the model is called with: then ``tokens`` are the labels of the first
+    sequence in the batch, a list or, for source and target, a pair of lists; without them, ids as the tokenizer spells
+    them, or numbers. ``loss(output)`` is what dL/dA is taken of, see ``attention_layers``. The page shows the first
+    ``limit`` tokens of a sequence; of what is longer than the model's ``config.block_size`` the model reads the last
+    tokens. The model runs again without each of its heads, and as if it ended after each block. Raises ValueError for
+    a model that has no attention, and for labels that fit none of it.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
+    if hasattr(tokenizer, "token_to_id"):
+        tokenizer = WordPieces(tokenizer)
     inputs, spelt = _inputs(model, text, tokenizer)
     given = tokens is not None
     if tokens is not None:
@@ -272,7 +215,7 @@ def attention(
             raise ValueError(f"tokens= is a list of labels, or a pair of lists: got {len(spelt)} lists")
     names = {1: [""], 2: ["source", "target"], 3: ["source", "target as read", "target as written"]}
     sequences = [
-        Tokens(part, name, range(len(part)) if tokenizer is None and not given else ())  # numbers make up no words
+        Tokens(part, name, words_of(text, part, None if given else tokenizer, given))
         for part, name in zip(spelt, names.get(len(spelt), []), strict=True)
     ]
     room = getattr(getattr(model, "config", None), "block_size", None)
