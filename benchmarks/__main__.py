@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from benchmarks import attention, report
+from benchmarks import attention, report, talk
 from benchmarks.configs import CONFIGS, config_of
 from benchmarks.goals import GOALS
 from benchmarks.measure import Row, Session
@@ -33,7 +33,9 @@ class Parser(argparse.ArgumentParser):
 
 def arguments() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", help=f"{', '.join(WHAT)} (with its own options), or all; default: step")
+    parser.add_argument(
+        "what", nargs="*", help=f"{', '.join(WHAT)} (with its own options), or all; default: step; or talk"
+    )
     parser.add_argument("--config", nargs="+", metavar="NAME", help=f"{', '.join(CONFIGS)}, or six numbers")
     parser.add_argument("--peer", nargs="+", metavar="NAME", default=[], help=f"of {', '.join(NAMES)}")
     parser.add_argument("--python", nargs="+", metavar="PACKAGE=PATH", default=[], help="interpreters of the peers")
@@ -83,6 +85,9 @@ def main() -> int:
         del sys.argv[1]
         attention.main()
         return 0
+    if sys.argv[1:2] == ["talk"]:
+        del sys.argv[1]
+        return talk.main()
     given = arguments()
     if given.json:
         output_path(given.json, MARK)

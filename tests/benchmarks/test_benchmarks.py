@@ -127,3 +127,10 @@ def test_numbers_have_three_digits():
     assert [number(x) for x in (0.1234, 1.234, 12.34, 123.4, 12345.6, None)] == [
         "0.123", "1.23", "12.3", "123", "12346", ""
     ]  # fmt: skip
+
+
+def test_talk_says_how_to_get_its_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "talk"])
+    with pytest.raises(FileNotFoundError, match="python -m minigrad fetch smollm2"):
+        command.main()

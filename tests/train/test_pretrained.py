@@ -311,3 +311,25 @@ def test_a_real_llama_knows_paris():
     with mg.no_grad():
         assert tokenizer.decode([model(ids)[0][0, -1].argmax().item()]) == " Paris"
     assert template is not None and len(tokenizer.encode("<|im_start|>user\n").ids) == 3
+
+
+@pytest.mark.real
+def test_the_real_models_say_what_transformers_says():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    path = fetch.cached("smollm2")
+    ours = real("smollm2")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    ids = ours.tokenizer.encode("The capital of France is").ids
+    with torch.no_grad(), mg.no_grad():
+        want, got = theirs(torch.tensor([ids])).logits.numpy(), ours.model(mg.tensor([ids]))[0].numpy()
+    assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
+    greedy = theirs.generate(torch.tensor([ids]), max_new_tokens=50, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert ours.model.generate(mg.tensor([ids]), 50, 0).tolist() == greedy.tolist()
+    ours = real("minilm")
+    theirs = transformers.BertModel.from_pretrained(fetch.cached("minilm")).eval()
+    ids = ours.tokenizer.encode("The cat sat on the mat.").ids
+    with torch.no_grad(), mg.no_grad():
+        want = theirs(torch.tensor([ids])).last_hidden_state.mean(1)[0].numpy()
+        got = ours.model.mean(ours.model(mg.tensor([ids])), mg.tensor([ids]))[0].numpy()
+    assert 1 - got @ want / np.linalg.norm(want) < 1e-5
