@@ -391,8 +391,11 @@ class HeadScores:
 
 
 def repeated(vocabulary: int, length: int, seed: int = 0) -> Array:
-    """Random tokens, twice: (2 · length,). Nothing but copying tells what comes in the second half."""
-    once = np.random.default_rng(seed).integers(0, vocabulary, length)
+    """Random tokens, twice: (2 · length,), each once in a copy if there are enough.
+
+    Nothing but copying tells what comes in the second half.
+    """
+    once = np.random.default_rng(seed).choice(vocabulary, length, replace=length > vocabulary)
     return np.concatenate([once, once])
 
 
@@ -402,7 +405,7 @@ def head_scores(model: Module, length: int | None = None, seed: int = 0) -> Head
     The scores are mean attention weights, from 0 to 1 (``KINDS``). Raises ValueError for a context that is too short.
     """
     blocks_of(model)
-    n = min(25, model.config.block_size // 2) if length is None else length
+    n = min(25, model.config.block_size // 2, model.config.vocab_size) if length is None else length
     if n < 2 or 2 * n > model.config.block_size:
         raise ValueError(f"{n} tokens, twice, do not fit into a context of {model.config.block_size}, or are too few")
     ids = repeated(model.config.vocab_size, n, seed)

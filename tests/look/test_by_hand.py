@@ -115,6 +115,61 @@ def test_heads_that_are_modules_side_by_side_are_one_layer():
     assert np.allclose(layer.output, np.stack(expected))
 
 
+def test_heads_side_by_side_are_joined_where_they_are_alike():
+    (layer,) = layers_of(Lecture(2))
+    assert layer.path == "heads.0 … 1" and [place.heads for place in layer.places] == [slice(0, 1)] * 2
+    assert layer.places[0].op < layer.places[1].op
+
+    class Apart(Lecture):
+        """Heads under names of their own, one of which may read less."""
+
+        def __init__(self, names, less):
+            super().__init__(2)
+            self.less = less
+            self.heads = nn.ModuleDict(dict(zip(names, self.heads, strict=True)))
+
+        def forward(self, ids):
+            x = self.token(ids) + self.place(mg.arange(ids.shape[1]))
+            one, two = (head(x[:, : T - i * self.less]) for i, head in enumerate(self.heads.values()))
+            return self.out(mg.cat([one[:, : T - self.less], two], dim=-1))
+
+    for *names, less in (("0", "1", 1), ("a", "3", 0), ("0", "2", 0)):
+        assert [layer.path for layer in layers_of(Apart(names, less))] == [f"heads.{name}" for name in names]
+
+
+class Unscaled(Head):
+    def forward(self, x):
+        t = x.shape[1]
+        wei = self.query(x) @ self.key(x).transpose(-2, -1)
+        return F.softmax(wei.masked_fill(self.tril[:t, :t] == 0, float("-inf")), dim=-1) @ self.value(x)
+
+
+def test_notes_of_joined_heads_are_said_once():
+    model = Lecture(3)
+    model.heads = nn.ModuleList([Unscaled(4) for _ in range(3)])
+    (layer,) = layers_of(model)
+    alone = Lecture(1)
+    alone.heads = nn.ModuleList([Unscaled(12)])
+    assert len(layer.notes) == len(layers_of(alone)[0].notes) == 1 and len(layer.weights) == 3
+
+
+def test_one_sequence_without_a_batch():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.layers = nn.Embedding(9, C), nn.ModuleList([nn.Linear(C, C) for _ in range(3)])
+
+        def forward(self, ids):
+            ids = mg.tensor(ids) if isinstance(ids, list) else ids
+            q, k, v = (layer(self.token(ids)).view(6, 6, C // 6).transpose(0, 1) for layer in self.layers)  # (H, T, D)
+            return (F.softmax(q @ k.transpose(-2, -1) / (C // 6) ** 0.5, dim=-1) @ v).transpose(0, 1).reshape(6, C)
+
+    ids = [1, 5, 3, 2, 7, 4]  # as many as heads
+    for given in (mg.tensor(ids), ids):
+        (layer,) = layers_of(Plain(), given)
+        assert layer.weights.shape == (6, 6, 6)
+
+
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("order", ["scale, mask", "mask, scale", "scale, add", "where, scale", "add, scale"])
 def test_a_small_gpt_without_the_function(fused, order):

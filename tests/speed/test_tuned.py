@@ -132,6 +132,16 @@ def test_large_scores_stay_finite():
     assert np.isfinite(z).all() and all(np.isfinite(dx).all() for dx in back(z)[:3])
 
 
+@pytest.mark.parametrize("score", [88.6, 120.0])  # exp is finite, and the sum of a row is not; or neither is
+def test_scores_beyond_exp_warn_of_nothing(score):
+    q = np.full((2, 8, 4), (score / 2) ** 0.5, np.float32)
+    (v,) = arrays((2, 8, 4), dtype=np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        z, _ = tuned.small(q, q, v, True, 0.5)
+    wanted, _ = ops.scaled_dot_product_attention(q, q, v, is_causal=True, scale=0.5)
+    np.testing.assert_allclose(z, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_no_output_depends_on_a_later_token():
     q, k, v = arrays((2, 300, 8), (2, 300, 8), (2, 300, 8), dtype=np.float32)
     z, _ = blocked(q, k, v, is_causal=True)

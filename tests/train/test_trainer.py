@@ -15,11 +15,12 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.speed.ranks import World
+from minigrad.speed.workers import WorkerError
 from minigrad.tools.random import default_generator
 from minigrad.train import trainer as trainer_file
 from minigrad.train.checkpoints import CheckpointError
 from minigrad.train.data import RandomBatches, eval_windows
-from minigrad.train.trainer import COLUMNS, RankError, Trainer, TrainingError, snapshots
+from minigrad.train.trainer import COLUMNS, RankError, StepError, Trainer, TrainingError, snapshots, travel_folder
 
 IDS = np.arange(300) * 7 % 11 % 5
 
@@ -176,7 +177,7 @@ def test_the_rate_counts_tokens_a_second(monkeypatch):
     assert [row["tokens_per_second"] for row in trainer.history] == [24.0] * 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)])
 def test_an_interrupt_ends_after_the_step_in_hand(number, tmp_path):
     trainer, before = make(), signal.getsignal(number)
     trainer.model.register_forward_hook(lambda *_: os.kill(os.getpid(), number) if trainer.step == 2 else None)
@@ -342,3 +343,121 @@ def test_a_terminal_that_is_gone_ends_no_run(monkeypatch):
 
     monkeypatch.setattr(trainer_file, "tqdm", Gone)
     assert trainer.fit(3) and trainer.step == 3 and bars[0].disable is True
+
+
+def test_states_are_kept_to_travel_to(tmp_path):
+    trainer = make()
+    trainer.fit(5, quiet=True, checkpoint=tmp_path / "deep" / "er" / "a.npz", travel=2)
+    kept = sorted(path.name for path in travel_folder(tmp_path / "deep" / "er" / "a.npz").iterdir())
+    assert kept == ["0000000.npz", "0000002.npz", "0000004.npz"]
+    assert [mg.load(travel_folder(tmp_path / "deep" / "er" / "a.npz") / name)["step"] for name in kept] == [0, 2, 4]
+    make().fit(2, quiet=True, travel=1)  # without a checkpoint there is no folder for them
+
+
+def test_evaluations_at_steps_of_ones_own_choice():
+    trainer = make()
+    trainer.fit(60, eval_every=25, quiet=True, windows=eval_windows(IDS, 2, 6, 2))
+    steps = [row["step"] for row in trainer.history]
+    assert {25, 50} <= set(steps) and 26 not in steps and 49 not in steps
+    own = len(steps)
+    trainer.fit(61, quiet=True)
+    assert len(trainer.history) == own + 1 and math.isnan(trainer.history[-1]["val_loss"])
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_bar_is_shown_once_a_step(monkeypatch, quiet):
+    bars = []
+
+    class Counted(trainer_file.tqdm):
+        def __init__(self, **settings):
+            bars.append(self)
+            self.settings, self.shown, self.closed = settings, [], 0
+            super().__init__(**{**settings, "file": io.StringIO()})
+
+        def set_postfix_str(self, s="", refresh=True):
+            self.shown.append((s, refresh))
+
+        def close(self):
+            self.closed += 1
+            super().close()
+
+    monkeypatch.setattr(trainer_file, "tqdm", Counted)
+    trainer = make()
+    trainer.fit(2, quiet=True)
+    trainer.fit(5, quiet=quiet)
+    bar = bars[-1]
+    assert bar.settings["disable"] is quiet and bar.settings["dynamic_ncols"] and bar.settings["initial"] == 2
+    assert len(bar.shown) == 3 and not any(refresh for _, refresh in bar.shown) and bar.closed >= 1
+    assert quiet or bar.n == 5
+
+
+def test_workers_end_with_the_run():
+    trainer, ended = make(workers=2), []
+    trainer.shared.close = lambda: ended.append(trainer.step)
+    trainer.fit(2, quiet=True)
+    assert ended == [2]
+
+    def gone(model, x, y):
+        raise WorkerError("worker 1 of 1 was killed")
+
+    trainer.shared = trainer.shared.__class__(trainer_file._LossOfShare(trainer.model, gone, -100), range(1))
+    trainer.shared.close = lambda: ended.append(trainer.step)
+    with pytest.raises(StepError, match="worker 1 of 1 was killed"):
+        trainer.fit(3, quiet=True)
+    assert ended == [2, 2]
+
+
+def test_ranks_are_compared_before_and_wait_after(tmp_path):
+    world = Second()
+    asked = []
+    world.check_alike = lambda model, numbers: asked.append((model, numbers))
+    world.barrier = lambda: asked.append("wait")
+    trainer = make(world=world)
+    trainer.fit(2, quiet=True, eval_every=7, checkpoint=tmp_path / "a.npz")
+    assert asked == [(trainer.model, {"steps": 2, "step": 0, "eval_every": 7, "windows": 0}), "wait"]
+    assert not list(tmp_path.iterdir()), "the main rank writes"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal here")
+def test_a_closing_terminal_that_is_to_be_ignored_is():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        trainer = make()
+        trainer.model.register_forward_hook(lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+        assert trainer.fit(2, quiet=True) is True
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_interrupt_ends_at_once():
+    trainer, calls = make(), []
+
+    def twice(*_):
+        calls.append(trainer.step)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    trainer.model.register_forward_hook(twice)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(3, quiet=True)
+    assert calls == [0] and trainer.step == 0 and signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_terminal_that_closes_takes_no_run_with_it(monkeypatch):
+    """What is printed after it has gone goes nowhere, in place of being an error."""
+    here, moved = {1: True, 2: False}, []
+    monkeypatch.setattr(trainer_file.os, "isatty", lambda number: here.get(number, False))
+    monkeypatch.setattr(trainer_file.os, "dup2", lambda a, b: moved.append((a, b)))
+    trainer = make()
+
+    def close(*_):
+        if trainer.step == 1:
+            here[1] = False
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer.model.register_forward_hook(close)
+    count = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    assert trainer.fit(4, quiet=True) is False and trainer.step == 2
+    assert [b for _, b in moved] == [1] and moved[0][0] > 2
+    assert count is None or len(os.listdir("/proc/self/fd")) == count

@@ -145,7 +145,7 @@ def small(query: Array, key: Array, value: Array, is_causal: bool, factor: float
     a = scores(query, key, is_causal, factor)  # (..., T, T), and turned into the weights in place
     with np.errstate(over="ignore"):
         np.exp(a, out=a)
-    total = a @ ones  # BLAS adds up faster than sum
+        total = a @ ones  # BLAS adds up faster than sum
     if total.size and not (total.min() > 1 / FAR and total.max() < FAR):
         shifted = scores(query, key, is_causal, factor)
         shifted -= largest(shifted)
