@@ -1,7 +1,7 @@
 """Judges a learner's file in a process of its own, with a time limit: whatever the file does, this one goes on.
 
-``judged`` is the side that asks, ``main`` the process. They speak through a file of JSON lines, so that what the
-learner prints cannot be taken for a verdict, and what was going on is known when the process ends in the middle.
+``judged`` is the side that asks, ``work`` what the process does. They speak through a file of JSON lines, so that what
+the learner prints cannot be taken for a verdict, and what was going on is known when the process ends in the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 from minigrad.learn.exercise import exercises
 from minigrad.learn.judge import judge
@@ -47,16 +47,19 @@ def judged(file: Path, chapter: str, seed: Sequence[int] = (0,), seconds: float 
         environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONOPTIMIZE", None)  # docstrings are what a mistake is told by
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "minigrad.learn.process", json.dumps(job)],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=(seconds + 5) * (len(wanted) + 1),
-            )
-            status, errors = done.returncode, done.stderr.decode("utf-8", "replace")
+            if sys.platform == "wasi":
+                status, errors = here(job)
+            else:
+                done = subprocess.run(
+                    [sys.executable, "-m", "minigrad.learn.process", json.dumps(job)],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    timeout=(seconds + 5) * (len(wanted) + 1),
+                )
+                status, errors = done.returncode, done.stderr.decode("utf-8", "replace")
         except subprocess.TimeoutExpired:
             status, errors = -1, ""
         lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
@@ -74,6 +77,21 @@ def judged(file: Path, chapter: str, seed: Sequence[int] = (0,), seconds: float 
         first = printed.strip().splitlines()[0][:50]
         verdicts[0].notes.append(f"{file.name} prints while it is judged ({first!r}): keep trials under `if __name__`")
     return verdicts
+
+
+def here(job: dict[str, Any]) -> tuple[int, str]:
+    """The same in this process, where the system has no others, as in a browser: there a loop has to be stopped."""
+    streams, finders, known = (sys.stdout, sys.stderr), list(sys.meta_path), set(sys.modules)
+    try:
+        work(job)
+        return 0, ""
+    except BaseException as error:
+        return 1, f"{type(error).__name__}: {error}"
+    finally:
+        sys.stdout, sys.stderr = streams
+        sys.meta_path[:] = finders
+        for name in [name for name in sys.modules if name not in known and re.fullmatch(r"chapter\d\d", name)]:
+            del sys.modules[name]
 
 
 def cut_short(
@@ -128,9 +146,8 @@ class Gate(importlib.abc.MetaPathFinder):
             raise Refused(f"imports {first}, which comes later: use earlier chapters only")
 
 
-def main() -> None:
-    """The process: run the file, judge its exercises one by one, and write down what happens as it happens."""
-    job = json.loads(sys.argv[1])
+def work(job: dict[str, Any]) -> None:
+    """Run the file, judge its exercises one by one, and write down what happens as it happens."""
     file, seconds = job["file"], job["seconds"]
     with open(job["to"], "w", encoding="utf-8") as events, open(Path(job["to"]).with_name("stuck"), "w") as stuck:
 
@@ -146,13 +163,13 @@ def main() -> None:
         sys.modules[job["chapter"]] = module  # where dataclasses look for it
         tell(begins="")
         with started(Path(file)):
-            faulthandler.dump_traceback_later(seconds, exit=True, file=stuck)
+            limit(seconds, stuck)
             said = run(Path(file), vars(module))
             if vars(module).get("PREDICTION") is not None:
                 tell(prediction=repr(module.PREDICTION)[:200])
             for exercise in wanted:
                 tell(begins=exercise.name)
-                faulthandler.dump_traceback_later(seconds, exit=True, file=stuck)
+                limit(seconds, stuck)
                 failed = said and exercise.name not in vars(module)
                 verdict = (
                     Verdict(exercise.name, WRONG, "name", said)
@@ -160,9 +177,16 @@ def main() -> None:
                     else judge(exercise, vars(module), file, job["seed"])
                 )
                 tell(verdict=verdict.plain())
-            faulthandler.cancel_dump_traceback_later()
+            if sys.platform != "wasi":
+                faulthandler.cancel_dump_traceback_later()
         tell(printed=printed.text)
         tell(end=True)
+
+
+def limit(seconds: float, stuck: IO[str]) -> None:
+    """End this process after so many seconds from now, and write where it was; not where there are no threads."""
+    if sys.platform != "wasi":
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stuck)
 
 
 def run(path: Path, names: dict[str, Any]) -> str:
@@ -191,4 +215,4 @@ def line(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    work(json.loads(sys.argv[1]))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-if sys.platform != "win32":
+if sys.platform != "win32" and sys.platform != "wasi":
     import resource
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -16,8 +16,9 @@ def memory() -> float:
     """The bytes that this process can have at most; infinity where the system does not say."""
     limits = [float("inf")]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    if sys.platform != "win32":
+        pages = os.sysconf("SC_PHYS_PAGES")
+        limits.append(os.sysconf("SC_PAGE_SIZE") * pages if pages > 0 else float("inf"))
+    if sys.platform != "win32" and sys.platform != "wasi":
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         limits.append(limit if limit != resource.RLIM_INFINITY else float("inf"))
     return min(limits)

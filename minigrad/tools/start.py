@@ -19,3 +19,8 @@ if _is_the_command() and sys.path and sys.path[0] in ("", os.getcwd()) and not g
     _folder = sys.path.pop(0)
     if os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) == os.path.abspath(_folder):
         sys.path.append(_folder)  # a checkout, not installed: processes that are started from here need it
+
+if sys.platform == "wasi":  # no thread can be started there, and a bar would say so at every turn
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0

@@ -23,7 +23,7 @@ from typing import IO
 
 if sys.platform == "win32":
     import msvcrt
-else:
+elif sys.platform != "wasi":  # in a browser no file is shared, and there are neither locks nor permissions
     import fcntl
 
 WINDOWS = os.name == "nt"
@@ -130,6 +130,8 @@ def _part(folder: Path) -> tuple[IO[bytes], str]:
 
 
 def _copy_permissions(old: Path, new: str) -> None:
+    if not hasattr(os, "chmod") or not hasattr(os, "umask"):
+        return
     try:
         found = os.stat(old)
     except FileNotFoundError:
@@ -227,7 +229,7 @@ def _hold(file: IO[bytes], unsure: bool = True) -> bool:
             file.seek(1 << 30)  # far behind all that is written, which stays readable
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
             file.seek(place)
-        else:
+        elif sys.platform != "wasi":
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         taken = error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)

@@ -120,13 +120,12 @@ def in_process(monkeypatch):
         file.write_text(text, encoding="utf-8")
         events = tmp_path / "events"
         job = {"file": str(file), "chapter": "chapter05", "seed": [0], "seconds": 60, "to": str(events)}
-        monkeypatch.setattr(sys, "argv", ["process", json.dumps(job)])
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         monkeypatch.setattr(sys, "meta_path", sys.meta_path[:])
         monkeypatch.setattr(process.faulthandler, "dump_traceback_later", lambda *args, **kwargs: None)
         out, err = sys.stdout, sys.stderr
         try:
-            process.main()
+            process.work(job)
         finally:
             sys.stdout, sys.stderr = out, err
             sys.modules.pop("chapter05", None)
@@ -134,6 +133,18 @@ def in_process(monkeypatch):
         return next(process.Verdict.of(event["verdict"]) for event in heard if "verdict" in event)
 
     return run
+
+
+@pytest.mark.parametrize("text", [RIGHT, SOFTMAX.replace("BACK", "np.cos(dz) * z"), "exit()", "import torch", "1 / 0"])
+def test_where_there_are_no_processes_it_is_judged_here(tmp_path, monkeypatch, text):
+    file = tmp_path / "chapter05.py"
+    file.write_text("print('hello')\n" + text, encoding="utf-8")
+    wanted = process.judged(file, "chapter05")
+    before = sys.stdout, list(sys.meta_path), {name for name in sys.modules if name.startswith("chapter")}
+    monkeypatch.setattr(sys, "platform", "wasi")
+    found = process.judged(file, "chapter05")
+    assert [verdict.plain() for verdict in found] == [verdict.plain() for verdict in wanted]
+    assert (sys.stdout, sys.meta_path, {n for n in sys.modules if n.startswith("chapter")}) == before
 
 
 def test_state_in_a_global_is_noticed(tmp_path, in_process):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -453,3 +454,18 @@ def test_runs_without_backward_are_refused():
         neuron()
     with pytest.raises(ValueError, match=r"no backward pass 2 .* 1 times"):
         stepper_page(t, "one", which=1)
+
+
+def test_the_page_steps_inside_another_page(browser, neuron_page, tmp_path):
+    """In a frame that may do nothing but run its script, and has no address of its own."""
+    text = html.escape(neuron_page[0].read_text(encoding="utf-8"), quote=True)
+    outer = tmp_path / "outer.html"
+    outer.write_text(f'<iframe sandbox="allow-scripts" srcdoc="{text}"></iframe>', encoding="utf-8")
+    browser.open(outer)
+    browser.driver.switch_to.frame(0)
+    browser.until(lambda: browser.run("return document.documentElement.dataset.ready === 'yes'"))
+    before = browser.run("return document.getElementById('slider').value")
+    browser.run("document.getElementById('next').click()")
+    assert browser.run("return document.getElementById('slider').value") == str(int(before) + 1)
+    assert step_of(browser) == int(before) + 1
+    browser.driver.switch_to.default_content()

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.tools import capacity
 from minigrad.train import checkpoints, files
 from minigrad.train.checkpoints import CheckpointError
 from minigrad.train.files import atomic_write, claim, claim_fresh, output_path
@@ -441,3 +442,17 @@ def test_writing_takes_no_time_in_a_full_folder(tmp_path):
     for _ in range(20):
         write(tmp_path / "a")
     assert time.perf_counter() - started < 5
+
+
+def test_where_there_are_no_permissions_files_are_written(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "umask")
+    for text in (b"one", b"two"):
+        with atomic_write(tmp_path / "a.txt", b"") as file:
+            file.write(text)
+        monkeypatch.setattr(files, "_has_mark", lambda path, mark: True)
+    assert (tmp_path / "a.txt").read_bytes() == b"two" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_memory_that_is_not_told_is_no_limit(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", lambda name: -1 if name == "SC_PHYS_PAGES" else 4096)
+    assert capacity.memory() > 1e9

@@ -21,7 +21,9 @@ function goTo(step, tab) {
   }
   if (next !== state.step) state.slices = {};
   state.step = next;
-  history.replaceState(null, "", page.views.length > 1 ? `#pass=${chosen + 1}&step=${next}` : `#step=${next}`);
+  try {
+    history.replaceState(null, "", page.views.length > 1 ? `#pass=${chosen + 1}&step=${next}` : `#step=${next}`);
+  } catch {} // a page inside another page may have no address of its own
   draw();
   const active = current();
   if (active) rows.get(visible(`op-${active.op}`)).button.scrollIntoView({ block: "nearest" });
