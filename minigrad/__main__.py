@@ -12,6 +12,7 @@ from minigrad import __version__, fast
 from minigrad.core.op import OPS, RUNS
 from minigrad.learn import command as learn
 from minigrad.look.commands import check, doctor, examples, fetch, graph, inside, run, step, talk, why
+from minigrad.site import build as site
 from minigrad.speed.threads import cores, get_num_threads
 from minigrad.speed.workers import possible
 from minigrad.tools import cli
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int | None], str]] = {
     "inside": (inside.main, "look into a language model while it reads: layers, heads, what carries a fact"),
     "talk": (talk.main, "talk with a language model that was fetched, in the terminal"),
     "learn": (learn.main, "the course: write it yourself, and be told what is wrong"),
+    "site": (site.main, "build a folder with which minigrad runs in a browser, examples and course with it"),
     "info": (info, "versions and settings, for error reports"),
 }
 

