@@ -59,7 +59,7 @@ def test_a_planted_error_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (RIGHT + "\nwhile True:\n    pass\n", "did not come to an end within 1 seconds; it was in line 14"),
+        (RIGHT + "\nwhile True: pass\n", "did not come to an end within 1 seconds; it was in line 14"),
         (
             RIGHT.replace("    e =", "    while 1: x = x + 0\n    e ="),
             "softmax did not come to an end within 1 seconds",
